@@ -1,0 +1,41 @@
+"""envbuild gives an MLflow model back the environment that it was born in, and predicts in it.
+
+.. code-block:: python
+
+    import envbuild
+
+    envbuild.predict("./model", frame)  # one answer
+
+    with envbuild.load_model("./model") as model:  # many, from one worker
+        model.predict(frame)
+
+``inspect``, ``lock`` and ``build`` give the steps before that one by one. Errors are of :mod:`envbuild.errors`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from envbuild.api import LoadedModel, build, inspect, load_model, lock, predict
+    from envbuild.errors import EnvbuildError
+
+__version__ = "0.1.0"
+__all__ = ["EnvbuildError", "LoadedModel", "__version__", "build", "inspect", "load_model", "lock", "predict"]
+
+
+def __getattr__(name: str) -> Any:
+    """Hand out the public names, importing what they need at their first use: `envbuild --help` needs none of it."""
+    if name == "EnvbuildError":
+        from envbuild.errors import EnvbuildError
+
+        return EnvbuildError
+    if name in __all__:
+        from envbuild import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

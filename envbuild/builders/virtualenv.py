@@ -1,0 +1,242 @@
+"""Virtualenvs, made and filled by uv.
+
+Everything is installed by name and hash, never from the lock's URLs: that works with any mirror and, from a warm
+cache, without asking anybody. What must be built is built with exactly its locked build requirements.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from envbuild import process, uv
+from envbuild.builders import Order
+from envbuild.errors import (
+    BuildError,
+    BuildTimedOut,
+    DownloadFailed,
+    EnvbuildError,
+    HashMismatch,
+    SdistFailed,
+    StoreError,
+)
+from envbuild.lock import BuildLock, LockedPackage, requirement_line
+from envbuild.progress import Report, Step
+from envbuild.spec import digest_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Batch:
+    """Requirement lines that one run of uv installs, and what their builds are constrained to."""
+
+    lines: tuple[str, ...]
+    hashed: bool
+    build: BuildLock | None = None
+
+
+class VirtualenvBuilder:
+    """Builds virtualenvs."""
+
+    def build(self, order: Order, report: Report) -> str:
+        """See :class:`envbuild.builders.Builder`."""
+        _refuse_builds(order)
+        _create(order, report)
+        with tempfile.TemporaryDirectory(prefix="envbuild-build-") as name:
+            scratch = Path(name)
+            local = {package.name: _local_copy(package, order, scratch) for package in order.lock.packages}
+            for batch in _batches(order.lock.packages, order.lock.build, local):
+                _install(batch, order, scratch, report)
+        return _manifest(order)
+
+
+def _refuse_builds(order: Order) -> None:
+    built = [package.name for package in order.lock.packages if package.is_built]
+    if built and order.settings.no_build:
+        raise BuildError(
+            f"the lock holds packages that must be built here: {', '.join(built)}",
+            hint="allow it by leaving --no-build out, or lock with --no-build",
+        )
+
+
+def _create(order: Order, report: Report) -> None:
+    report(Step("installing", f"a virtualenv of Python {order.interpreter.version}"))
+    arguments = ["venv", str(order.place), "--python", order.interpreter.executable, "--no-project"]
+    _run(arguments, order, order.place.parent, report)
+
+
+def _local_copy(package: LockedPackage, order: Order, scratch: Path) -> str:
+    """A copy of a package that lies inside the model, checked against the lock; empty for all others."""
+    if package.path is None:
+        return ""
+    source, target = order.model / package.path, scratch / "model" / package.path
+    if not source.exists():
+        raise BuildError(f"the model has no {package.path}, which its lock names", hint="copy the model whole")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        shutil.copytree(source, target, dirs_exist_ok=True)
+    else:
+        shutil.copyfile(source, target)
+    # The copy is what is checked and used: the original may change in between.
+    if package.sha256 and (found := digest_of(target)) != package.sha256:
+        raise HashMismatch(
+            f"{package.path} in the model has the digest {found}; {package.sha256} is locked",
+            hint="it was changed after the lock was made; envbuild lock --update locks it as it is",
+        )
+    return str(target)
+
+
+def _batches(packages: Sequence[LockedPackage], builds: Sequence[BuildLock], local: dict[str, str]) -> Iterable[_Batch]:
+    """Wheels and what shares build requirements go together; hashes cannot be asked of commits and directories."""
+    hashed = [package for package in packages if package.kind not in ("vcs", "directory")]
+    apart = {name for build in builds[1:] for name in build.builds}
+    first = [package for package in hashed if package.name not in apart]
+    yield _batch(first, local, hashed=True, build=builds[0] if builds else None)
+    for build in builds[1:]:
+        yield _batch([package for package in hashed if package.name in build.builds], local, hashed=True, build=build)
+    for package in packages:
+        if package.kind in ("vcs", "directory"):
+            own = next((build for build in builds if package.name in build.builds), None)
+            yield _batch([package], local, hashed=False, build=own)
+
+
+def _batch(
+    packages: Iterable[LockedPackage], local: dict[str, str], *, hashed: bool, build: BuildLock | None
+) -> _Batch:
+    lines = tuple(requirement_line(package, local[package.name]) for package in packages)
+    return _Batch(lines=lines, hashed=hashed, build=build)
+
+
+def _install(batch: _Batch, order: Order, scratch: Path, report: Report) -> None:
+    if not batch.lines:
+        return
+    report(Step("installing", f"{len(batch.lines)} packages", count=len(batch.lines)))
+    requirements = scratch / "requirements.txt"
+    requirements.write_text("\n".join(batch.lines) + "\n", encoding="utf-8")
+    arguments = ["pip", "install", "--python", str(order.place / "bin" / "python"), "--no-deps", "--no-editable"]
+    arguments += ["--requirements", str(requirements)]
+    if batch.hashed:
+        arguments.append("--require-hashes")
+    if batch.build is not None:
+        constraints = scratch / "build.txt"
+        lines = [requirement_line(package, "") for package in batch.build.packages]
+        constraints.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        arguments += ["--build-constraints", str(constraints), "--require-build-hashes"]
+        arguments += ["--preview-features", "build-dependency-hashes"]
+    elif order.lock.origin.as_of not in ("", "now"):
+        # A commit's build requirements are not locked; they come from the model's time all the same.
+        arguments += ["--exclude-newer", order.lock.origin.as_of]
+    _run(arguments, order, scratch, report)
+
+
+def _run(arguments: Sequence[str], order: Order, cwd: Path, report: Report) -> None:
+    call = uv.Call(
+        arguments=arguments,
+        settings=order.settings,
+        indexes=order.indexes,
+        cwd=cwd,
+        timeout=order.settings.build_timeout,
+    )
+    try:
+        done = uv.run(call, report)
+    except process.TimedOutWaiting:
+        raise BuildTimedOut(
+            f"the build took longer than {order.settings.build_timeout:g} seconds",
+            hint="ENVBUILD_BUILD_TIMEOUT sets another limit",
+        ) from None
+    if done.returncode != 0:
+        raise explain(done.stderr)
+
+
+_SYSTEM_PACKAGES = (
+    (r"Python\.h: No such file", "python3-dev (the headers of that Python)"),
+    (r"pg_config executable not found|libpq-fe\.h", "libpq-dev"),
+    (r"mysql_config|mysql\.h", "default-libmysqlclient-dev"),
+    (r"ffi\.h: No such file", "libffi-dev"),
+    (r"libxml/\w+\.h|xml2-config|xslt-config", "libxml2-dev and libxslt1-dev"),
+    (r"openssl/\w+\.h|Could not find OpenSSL", "libssl-dev"),
+    (r"sasl/sasl\.h", "libsasl2-dev"),
+    (r"hdf5\.h|libhdf5", "libhdf5-dev"),
+    (r"jpeglib\.h|headers or library files could not be found for jpeg", "libjpeg-dev"),
+    (r"zlib\.h: No such file|headers or library files could not be found for zlib", "zlib1g-dev"),
+    (r"curl-config", "libcurl4-openssl-dev"),
+    (r"sql\.h: No such file", "unixodbc-dev"),
+    (r"no Fortran compiler found|gfortran: (command )?not found|NoFortranCompiler", "gfortran"),
+    (r"Could not find (the )?`?cmake|CMake must be installed|cmake: (command )?not found", "cmake"),
+    (r"can't find Rust compiler|cargo.*not found|rustc.*not found", "cargo (Rust)"),
+    (r"swig: (command )?not found|command 'swig' failed", "swig"),
+    (r"llvm-config", "llvm-dev, of the version that llvmlite names"),
+    (r"(gcc|cc|c\+\+|g\+\+)'? failed: No such file|(gcc|cc): (command )?not found|error: command '\S*gcc' failed: "
+     r"No such file|unable to execute '\S*gcc'", "build-essential"),
+)  # fmt: skip
+
+
+def explain(words: str) -> EnvbuildError:
+    """Uv's failure to install, by what failed."""
+    lines = words.rstrip().splitlines()
+    said = " ".join(re.sub(r"^\s*(error:|cause:)\s*", "", line) for line in lines if line.strip())[:400]
+    if "Hash mismatch" in words:
+        return HashMismatch(
+            f"a file is not the one that was locked: {said}",
+            hint="the index serves another file than it did; do not install it",
+            details=lines[-12:],
+        )
+    if "No space left on device" in words:
+        return StoreError("there is no space left", hint="free some, or set ENVBUILD_HOME to a larger disk")
+    if re.search(r"Failed to (download and )?build|Build backend failed|setup\.py build", words):
+        return _sdist_failed(words, lines)
+    if "network was disabled" in words or "network connectivity is disabled" in words:
+        hint = "run once with the network, or without --offline"
+        return DownloadFailed("a locked file is not in the cache, and the network is not to be used", hint=hint)
+    if any(word in words for word in ("Failed to fetch", "Failed to download", "error sending request", "HTTP status")):
+        hint = "is there a network, and are the index's URL and credentials right (--index-url, netrc)?"
+        return DownloadFailed(f"a locked file cannot be fetched: {said}", hint=hint, details=lines[-8:])
+    if "unsatisfiable" in words or "not found in the package registry" in words:
+        return DownloadFailed(
+            f"a locked package is not to be had: {said}",
+            hint="is it still on the index that you use? envbuild lock --update resolves again",
+            details=lines[-8:],
+        )
+    return BuildError(f"uv failed: {said}", details=lines[-12:])
+
+
+def _sdist_failed(words: str, lines: list[str]) -> SdistFailed:
+    name = re.search(r"Failed to (?:download and )?build `([^`]+)`", words)
+    needed = [package for pattern, package in _SYSTEM_PACKAGES if re.search(pattern, words)]
+    hint = f"it seems to need the system package {needed[0]}" if needed else "the lines above are the build's last"
+    return SdistFailed(
+        f"the sdist of {name.group(1) if name else 'a package'} could not be built into a wheel",
+        hint=hint,
+        details=lines[-25:],
+    )
+
+
+def _manifest(order: Order) -> str:
+    """The digest of what is installed, once it is sure to be exactly the lock.
+
+    :raises BuildError: something else is there, or something is missing.
+    """
+    installed: dict[str, tuple[str, str]] = {}
+    for folder in (order.place / "lib").glob("python*/site-packages/*.dist-info"):
+        name, _, version = folder.name.removesuffix(".dist-info").rpartition("-")
+        record = folder / "RECORD"
+        digest = hashlib.sha256(record.read_bytes()).hexdigest() if record.exists() else ""
+        installed[str(canonicalize_name(name))] = (version, digest)
+    locked = {package.name: package.version for package in order.lock.packages}
+    wrong = sorted(installed.keys() ^ locked.keys())
+    wrong += [
+        name
+        for name, version in locked.items()
+        if version is not None and name in installed and Version(installed[name][0]) != Version(version)
+    ]
+    if wrong:
+        raise BuildError(f"what was installed is not the lock: {', '.join(wrong)}", hint="please report this")
+    return hashlib.sha256(json.dumps(sorted(installed.items())).encode()).hexdigest()

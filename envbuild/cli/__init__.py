@@ -1,0 +1,94 @@
+"""The command line: one module a command, loaded when its command is called."""
+
+from __future__ import annotations
+
+import importlib
+import signal
+import sys
+from types import FrameType
+from typing import Any
+
+import click
+
+# Their short helps stand here, so that `envbuild --help` imports none of them.
+COMMANDS = {
+    "inspect": "Show what a model is and what it asks for.",
+    "lock": "Lock a model's environment.",
+    "build": "Build a model's environment, once.",
+    "predict": "Predict with a model in its own environment.",
+    "run": "Run a command in a model's environment.",
+    "completion": "Print the shell completion script.",
+}
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"envbuild.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+def _version(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
+    del parameter
+    if value:
+        from envbuild import __version__
+
+        click.echo(f"envbuild {__version__}")
+        ctx.exit()
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Settings are read from ENVBUILD_* too. Exit codes: 0 right, 1 internal, 2 usage, 3 bad model, 4 cannot "
+    "lock, 5 cannot build, 6 bad input, 7 the model failed, 8 timed out or killed, 130 interrupted.",
+)
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Print the version."
+)
+def envbuild() -> None:
+    """Give an MLflow model back the environment that it was born in, and predict in it."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit with its code; errors are one message each, never a traceback."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    sys.exit(_status(sys.argv[1:] if arguments is None else arguments))
+
+
+def _status(arguments: list[str]) -> int:
+    try:
+        status: Any = envbuild.main(args=arguments, prog_name="envbuild", standalone_mode=False)
+        return status if isinstance(status, int) else 0
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except BrokenPipeError:
+        # Whoever read our output has gone; there is nobody to tell.
+        _forget_stdout()
+        return 1
+    except BaseException as error:  # noqa: BLE001 - this is the edge: every error becomes a message here
+        from envbuild.cli.failure import report_failure
+
+        return report_failure(error, arguments)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    del number, frame
+    raise KeyboardInterrupt
+
+
+def _forget_stdout() -> None:
+    import os
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

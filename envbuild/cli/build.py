@@ -1,0 +1,39 @@
+"""``envbuild build``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from envbuild.cli.options import lock_options, model_argument, output_options, settings_from
+from envbuild.cli.output import open_output
+
+
+@click.command("build")
+@model_argument
+@lock_options
+@output_options
+def command(model: Path, **options: Any) -> None:
+    """Build MODEL's environment in the store, unless it is there, and print its path.
+
+    PATH/bin/python runs Python in it.
+    """
+    from envbuild import pipeline
+
+    with open_output(options, "build") as output:
+        settings = settings_from(options)
+        locked = pipeline.lock(pipeline.ask(model, settings), settings, output.report)
+        built = pipeline.build(locked, settings, output.report)
+        output.notices(built.notices)
+        environment = built.environment
+        content = {
+            "lock_hash": environment.lock_hash,
+            "path": str(environment.path),
+            "python": environment.interpreter.version,
+            "built": built.was_built,
+            "seconds": round(built.seconds, 3),
+            "lock_source": locked.source,
+        }
+        output.result(content, str(environment.path), built.notices)

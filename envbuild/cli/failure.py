@@ -1,0 +1,53 @@
+"""Errors at the edge: said to people on stderr or to programs on stdout, then turned into an exit code."""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+
+import click
+
+from envbuild import errors
+from envbuild.errors import EnvbuildError
+from envbuild.redaction import redacted
+
+SCHEMA_VERSION = 1
+
+
+def report_failure(error: BaseException, arguments: list[str]) -> int:
+    """Say an error and give its exit code."""
+    known = _known(error)
+    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    if "--json" in options:
+        content = {"schema_version": SCHEMA_VERSION, "ok": False, "error": known.to_dict()}
+        click.echo(redacted(json.dumps(content, ensure_ascii=False)))
+    click.echo(redacted(_text(known)), err=True)
+    if isinstance(known, errors.InternalError) and ("-v" in options or "--verbose" in options):
+        traceback.print_exception(error, file=sys.stderr)
+    return known.exit_code
+
+
+def _known(error: BaseException) -> EnvbuildError:
+    """Any error as one of ours."""
+    if isinstance(error, EnvbuildError):
+        return error
+    if isinstance(error, (KeyboardInterrupt, click.exceptions.Abort)):
+        return errors.Interrupted("interrupted")
+    if isinstance(error, click.exceptions.ClickException):
+        context = getattr(error, "ctx", None)
+        hint = None if context is None else f"{context.command_path} --help shows what there is"
+        return errors.UsageError(error.format_message(), hint=hint)
+    return errors.InternalError(
+        f"{type(error).__name__}: {error}",
+        hint="this is a fault of envbuild's own; run again with -v and report what it prints",
+    )
+
+
+def _text(error: EnvbuildError) -> str:
+    bold = click.style(f"error[{error.code}]", fg="red", bold=True)
+    lines = [f"{bold}: {error}"]
+    lines += [f"  | {detail}" for detail in error.details]
+    if error.hint is not None:
+        lines.append(f"  {click.style('hint', bold=True)}: {error.hint}")
+    return "\n".join(lines)

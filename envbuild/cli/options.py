@@ -1,0 +1,79 @@
+"""The options that commands share, and the settings that they come to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from envbuild.settings import Settings
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+model_argument = click.argument("model", type=click.Path(path_type=Path))
+
+_OUTPUT = (
+    click.option("--json", "as_json", is_flag=True, help="Print the result as JSON (docs/cli.md has the schema)."),
+    click.option("-q", "--quiet", is_flag=True, help="No progress and no warnings on stderr."),
+    click.option("-v", "--verbose", is_flag=True, help="Say more: where settings and files come from."),
+    click.option("--log-file", type=click.Path(path_type=Path, dir_okay=False), help="Write every step to a file too."),
+)
+_SPEC = (
+    click.option("--python", metavar="VERSION|PATH", help="Use this Python in place of the model's."),
+    click.option("--expand", multiple=True, metavar="NAME", help="Let ${NAME} in the model's files be expanded."),
+)
+_LOCK = (
+    click.option("--as-of", metavar="created|now|DATE", help="As of when unpinned packages are resolved."),
+    click.option("--lock", type=click.Path(path_type=Path, dir_okay=False), help="Use this pylock.toml."),
+    click.option("--locked", is_flag=True, default=None, help="Use an existing lock file that fits, or fail."),
+    click.option("--update", is_flag=True, default=None, help="Resolve again although a lock is kept."),
+    click.option("--offline", is_flag=True, default=None, help="Never touch the network."),
+    click.option("--no-build", is_flag=True, default=None, help="Refuse sdists; take wheels alone."),
+    click.option("--python-policy", type=click.Choice(["exact", "minor"]), help="Which patch releases will do."),
+    click.option("--index-url", metavar="URL", help="The package index, in place of the default one."),
+    click.option("--extra-index-url", multiple=True, metavar="URL", help="One more package index."),
+    click.option("--find-links", multiple=True, metavar="URL|PATH", help="One more place that holds package files."),
+    click.option(
+        "--model-indexes",
+        type=click.Choice(["known", "allow", "deny"]),
+        help="Which index lines inside a model apply (default: those of a short known list).",
+    ),
+)
+
+
+def _all(options: tuple[Callable[[Function], Function], ...]) -> Callable[[Function], Function]:
+    def decorate(function: Function) -> Function:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+def output_options(function: Function) -> Function:
+    """``--json``, ``-q``, ``-v``, ``--log-file``."""
+    return _all(_OUTPUT)(function)
+
+
+def spec_options(function: Function) -> Function:
+    """What changes the spec."""
+    return _all(_SPEC)(function)
+
+
+def lock_options(function: Function) -> Function:
+    """What changes how a spec is locked and an environment is found; those of the spec included."""
+    return _all((*_SPEC, *_LOCK))(function)
+
+
+def settings_from(options: dict[str, Any]) -> Settings:
+    """The settings of a call: its options over ``ENVBUILD_*`` over the defaults.
+
+    :raises UsageError: one of them cannot be understood.
+    """
+    from envbuild.settings import Settings
+
+    given = {name: value for name, value in options.items() if value not in (None, (), False)}
+    return Settings.from_environ(**given)

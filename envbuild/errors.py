@@ -1,0 +1,354 @@
+"""What can go wrong, and how it is said.
+
+Every error has a stable ``code`` (for programs), an ``exit_code`` (for shells), a message that says what went
+wrong, where it can a place (file and line), and a hint that says what to do next. The command line prints them
+without a traceback; ``--json`` prints :meth:`EnvbuildError.to_dict`.
+
+.. code-block:: text
+
+    EnvbuildError                          exit  code
+    ├── InternalError                         1  internal
+    ├── UsageError                            2  usage
+    ├── ModelError                            3  model-invalid
+    │   ├── ModelNotFound                     3  model-not-found
+    │   ├── ModelUnreadable                   3  model-unreadable
+    │   └── NoPyfuncFlavor                    3  model-no-pyfunc
+    ├── LockError                             4  lock-failed
+    │   ├── SpecError                         4  spec-invalid
+    │   ├── Unresolvable                      4  lock-unresolvable
+    │   ├── InterpreterNotFound               4  python-not-found
+    │   ├── IndexUnreachable                  4  index-unreachable
+    │   ├── LockInvalid                       4  lock-invalid
+    │   ├── LockMissing                       4  lock-missing
+    │   ├── LockStale                         4  lock-stale
+    │   └── LockTimedOut                      4  lock-timed-out
+    ├── BuildError                            5  build-failed
+    │   ├── InterpreterMissing                5  build-python-not-found
+    │   ├── WrongTarget                       5  build-wrong-target
+    │   ├── HashMismatch                      5  build-hash-mismatch
+    │   ├── SdistFailed                       5  build-sdist-failed
+    │   ├── DownloadFailed                    5  build-download-failed
+    │   ├── BuildTimedOut                     5  build-timed-out
+    │   └── StoreError                        5  store-unusable
+    ├── InputError                            6  input-invalid
+    │   ├── InputNotFound                     6  input-not-found
+    │   └── InputMismatch                     6  input-mismatch
+    ├── ModelFailed                           7  model-failed
+    │   ├── ModelNotLoaded                    7  model-not-loaded
+    │   ├── ModelRaised                       7  model-raised
+    │   ├── OutputInvalid                     7  output-invalid
+    │   ├── CommandNotStarted                 7  command-not-started
+    │   ├── WorkerExited                      7  worker-exited
+    │   └── ProtocolError                     7  worker-protocol
+    ├── Stopped                               8  stopped
+    │   ├── TimedOut                          8  timed-out
+    │   └── WorkerKilled                      8  worker-killed
+    └── Interrupted                         130  interrupted
+
+Codes and exit codes do not change once released; ``docs/cli.md`` lists them and a test holds the two together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in a file something stands; ``line`` counts from 1, ``None`` means the file as a whole."""
+
+    file: str
+    line: int | None = None
+
+    def __str__(self) -> str:
+        return self.file if self.line is None else f"{self.file}:{self.line}"
+
+
+class EnvbuildError(Exception):
+    """The root of all errors that envbuild raises on purpose."""
+
+    code: ClassVar[str] = "error"
+    exit_code: ClassVar[int] = 1
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        place: Place | None = None,
+        details: Sequence[str] = (),
+    ) -> None:
+        """
+        :param message: what went wrong, one sentence.
+        :param hint: what to do next.
+        :param place: the file and line that it is about.
+        :param details: more lines: a tool's own words, the requirements concerned, the end of a log.
+        """
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.place = place
+        self.details = tuple(details)
+
+    def __str__(self) -> str:
+        return self.message if self.place is None else f"{self.place}: {self.message}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_rebuild, (type(self), self.message, self.hint, self.place, self.details))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The form that ``--json`` prints; its keys are documented in ``docs/cli.md``."""
+        place = None if self.place is None else {"file": self.place.file, "line": self.place.line}
+        return {
+            "code": self.code,
+            "exit_code": self.exit_code,
+            "message": self.message,
+            "hint": self.hint,
+            "place": place,
+            "details": list(self.details),
+        }
+
+
+def _rebuild(
+    kind: type[EnvbuildError], message: str, hint: str | None, place: Place | None, details: tuple[str, ...]
+) -> EnvbuildError:
+    """Make an error again from its pickle, so that errors cross process pools whole."""
+    return kind(message, hint=hint, place=place, details=details)
+
+
+def place_in(path: Path, line: int | None = None) -> Place:
+    """The place of a line in a file, named by the file's own path."""
+    return Place(str(path), line)
+
+
+class InternalError(EnvbuildError):
+    """A fault of envbuild's own; the only one that shows a traceback (with ``-v``)."""
+
+    code = "internal"
+
+
+class UsageError(EnvbuildError):
+    """The command line, the call or a setting is wrong."""
+
+    code = "usage"
+    exit_code = 2
+
+
+class ModelError(EnvbuildError):
+    """The model directory does not say what a model must say."""
+
+    code = "model-invalid"
+    exit_code = 3
+
+
+class ModelNotFound(ModelError):
+    """There is no model at that path."""
+
+    code = "model-not-found"
+
+
+class ModelUnreadable(ModelError):
+    """A file of the model cannot be read, or is not what its name says."""
+
+    code = "model-unreadable"
+
+
+class NoPyfuncFlavor(ModelError):
+    """The model has no ``python_function`` flavor."""
+
+    code = "model-no-pyfunc"
+
+
+class LockError(EnvbuildError):
+    """The model's environment cannot be locked."""
+
+    code = "lock-failed"
+    exit_code = 4
+
+
+class SpecError(LockError):
+    """What the model asks for cannot be understood."""
+
+    code = "spec-invalid"
+
+
+class Unresolvable(LockError):
+    """No set of packages meets everything that was asked for."""
+
+    code = "lock-unresolvable"
+
+
+class InterpreterNotFound(LockError):
+    """The Python that the model needs is not here."""
+
+    code = "python-not-found"
+
+
+class IndexUnreachable(LockError):
+    """A package index does not answer, or refuses us."""
+
+    code = "index-unreachable"
+
+
+class LockInvalid(LockError):
+    """A lock file cannot be read, or breaks PEP 751."""
+
+    code = "lock-invalid"
+
+
+class LockMissing(LockError):
+    """A lock was demanded and there is none."""
+
+    code = "lock-missing"
+
+
+class LockStale(LockError):
+    """The lock does not fit what the model asks for."""
+
+    code = "lock-stale"
+
+
+class LockTimedOut(LockError):
+    """Resolving took longer than was allowed."""
+
+    code = "lock-timed-out"
+
+
+class BuildError(EnvbuildError):
+    """The environment cannot be built."""
+
+    code = "build-failed"
+    exit_code = 5
+
+
+class InterpreterMissing(BuildError):
+    """The Python that the lock demands is not here."""
+
+    code = "build-python-not-found"
+
+
+class WrongTarget(BuildError):
+    """The lock is for another Python or platform than this one."""
+
+    code = "build-wrong-target"
+
+
+class HashMismatch(BuildError):
+    """A file is not the one that was locked."""
+
+    code = "build-hash-mismatch"
+
+
+class SdistFailed(BuildError):
+    """An sdist could not be built into a wheel."""
+
+    code = "build-sdist-failed"
+
+
+class DownloadFailed(BuildError):
+    """A locked file could not be fetched."""
+
+    code = "build-download-failed"
+
+
+class BuildTimedOut(BuildError):
+    """Building took longer than was allowed."""
+
+    code = "build-timed-out"
+
+
+class StoreError(BuildError):
+    """The store cannot be used: permissions, space or file locks."""
+
+    code = "store-unusable"
+
+
+class InputError(EnvbuildError):
+    """The input cannot be understood."""
+
+    code = "input-invalid"
+    exit_code = 6
+
+
+class InputNotFound(InputError):
+    """There is no such input, or the model has no input example."""
+
+    code = "input-not-found"
+
+
+class InputMismatch(InputError):
+    """The input does not fit the model's signature."""
+
+    code = "input-mismatch"
+
+
+class ModelFailed(EnvbuildError):
+    """The model, or something run in its environment, failed."""
+
+    code = "model-failed"
+    exit_code = 7
+
+
+class ModelNotLoaded(ModelFailed):
+    """The model could not be loaded."""
+
+    code = "model-not-loaded"
+
+
+class ModelRaised(ModelFailed):
+    """The model's ``predict`` raised an exception."""
+
+    code = "model-raised"
+
+
+class OutputInvalid(ModelFailed):
+    """What the model answered cannot be written as strict JSON."""
+
+    code = "output-invalid"
+
+
+class CommandNotStarted(ModelFailed):
+    """The command is not there or cannot be started."""
+
+    code = "command-not-started"
+
+
+class WorkerExited(ModelFailed):
+    """The worker ended by itself in the middle of its work."""
+
+    code = "worker-exited"
+
+
+class ProtocolError(ModelFailed):
+    """What came from the worker is not our protocol, or another version."""
+
+    code = "worker-protocol"
+
+
+class Stopped(EnvbuildError):
+    """Something was ended from outside."""
+
+    code = "stopped"
+    exit_code = 8
+
+
+class TimedOut(Stopped):
+    """The model took longer than was allowed."""
+
+    code = "timed-out"
+
+
+class WorkerKilled(Stopped):
+    """A signal ended the worker."""
+
+    code = "worker-killed"
+
+
+class Interrupted(EnvbuildError):
+    """The user interrupted (Ctrl-C, SIGTERM)."""
+
+    code = "interrupted"
+    exit_code = 130

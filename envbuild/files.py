@@ -1,0 +1,41 @@
+"""Writing a user's file: whole under its name, or not at all; what was there before is kept until then."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from envbuild.errors import UsageError
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file; one that exists keeps its mode.
+
+    :raises UsageError: it cannot be written.
+    """
+    if path.exists() and not path.is_file():
+        # /dev/null, a pipe: there is no name to put a new file under.
+        path.write_bytes(content)
+        return
+    try:
+        mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask()
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with open(descriptor, "wb") as file:
+                file.write(content)
+                os.fchmod(file.fileno(), mode)
+            os.replace(name, path.resolve())
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be written: {error.strerror}", hint="does its directory exist, and may you write there?"
+        ) from error
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

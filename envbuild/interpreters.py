@@ -1,0 +1,230 @@
+"""Finding the Python that a model was made with, by a stated policy.
+
+Looked for in this order: the path that was given; what findpython knows (``PATH``, pyenv, asdf, rye, uv's managed
+ones); conda's environments; ``/opt`` and ``/usr/local``; then, where that is allowed, a managed Python that uv fetches.
+An interpreter counts by what it says of itself when it runs, never by its name.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from packaging.version import Version
+
+from envbuild import process
+from envbuild.errors import InterpreterNotFound
+from envbuild.progress import Report, Step, silent
+from envbuild.settings import PythonPolicy, Settings
+
+OLDEST = "3.6"
+_PROBE_SECONDS = 20.0
+_PROBE = """
+import json, os, platform, sys, sysconfig
+print(json.dumps({
+    "executable": getattr(sys, "_base_executable", None) or sys.executable,
+    "base_prefix": sys.base_prefix,
+    "in_virtualenv": sys.prefix != sys.base_prefix,
+    "implementation": sys.implementation.name,
+    "version": platform.python_version(),
+    "abi": sysconfig.get_config_var("SOABI") or "",
+    "platform": sysconfig.get_platform(),
+}))
+"""
+_PLACES = (
+    "/opt/*/bin/python3*",
+    "/opt/*/*/bin/python3*",
+    "/usr/local/bin/python3*",
+    "~/miniconda3/envs/*/bin/python3",
+    "~/anaconda3/envs/*/bin/python3",
+    "~/miniforge3/envs/*/bin/python3",
+    "~/.conda/envs/*/bin/python3",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interpreter:
+    """A CPython on this machine, as it describes itself."""
+
+    executable: str
+    version: str
+    """In full: ``3.8.18``."""
+    abi: str
+    """``cpython-38-x86_64-linux-gnu``."""
+    platform: str
+    """As ``sysconfig.get_platform`` says it: ``linux-x86_64``."""
+
+    @property
+    def minor(self) -> str:
+        """``3.8``."""
+        return ".".join(self.version.split(".")[:2])
+
+    @property
+    def key(self) -> str:
+        """What names it in the store: version, ABI and platform. The same build at another path has the same key."""
+        return f"{self.version}-{self.abi or 'noabi'}"
+
+    def to_dict(self) -> dict[str, str]:
+        """The form that ``--json`` prints and a marker keeps."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """The interpreter chosen, and a note where it is not the very version that was asked for."""
+
+    interpreter: Interpreter
+    note: str | None = None
+
+
+def find(demanded: str, settings: Settings, report: Report = silent) -> Found:
+    """The interpreter for a version (``3.8.5`` or ``3.8``).
+
+    :raises InterpreterNotFound: it is not here and may not or cannot be fetched; says what was looked at.
+    """
+    report(Step("python", f"looking for Python {demanded}"))
+    looked_at: list[Interpreter] = []
+    near: list[Interpreter] = []
+    for candidate in _candidates(demanded):
+        interpreter = probe(candidate)
+        if interpreter is None or interpreter in looked_at:
+            continue
+        looked_at.append(interpreter)
+        if interpreter.version == demanded:
+            return _chosen(interpreter, demanded, report)
+        if fits(interpreter.version, demanded, settings.python_policy):
+            near.append(interpreter)
+    # The very version, fetched, is nearer than a neighbour that is here.
+    if not near or settings.python_policy == "exact":
+        fetched = _fetched(demanded, settings, report)
+        near += [fetched] if fetched is not None else []
+    if not near:
+        raise _not_found(demanded, settings, looked_at)
+    return _chosen(max(near, key=lambda found: Version(found.version)), demanded, report)
+
+
+def fits(version: str, demanded: str, policy: PythonPolicy) -> bool:
+    """Whether a full version is the one demanded: to the letter, or by its minor version where the policy allows."""
+    if version == demanded or version.startswith(f"{demanded}."):
+        return True
+    same_minor = version.split(".")[:2] == demanded.split(".")[:2]
+    return policy == "minor" and same_minor and not Version(version).is_prerelease
+
+
+def at_path(path: str) -> Interpreter:
+    """The interpreter at a path that was given.
+
+    :raises InterpreterNotFound: nothing there runs as a CPython of 3.6 or later.
+    """
+    interpreter = probe(Path(path).expanduser())
+    if interpreter is None:
+        raise InterpreterNotFound(
+            f"{path} is no CPython {OLDEST} or later that runs here", hint="give the path of a python program"
+        )
+    return interpreter
+
+
+def is_path(text: str) -> bool:
+    """Whether ``--python``'s value is a path and not a version."""
+    return os.sep in text
+
+
+@lru_cache(maxsize=256)
+def probe(path: Path) -> Interpreter | None:
+    """What an interpreter says of itself; a virtualenv's stands for the one it was made from. ``None``: unusable."""
+    try:
+        answer = process.run(
+            [str(path), "-I", "-S", "-c", _PROBE], env={"PATH": "/usr/bin:/bin"}, timeout=_PROBE_SECONDS
+        )
+        facts: dict[str, Any] = json.loads(answer.stdout)
+    except (process.NotStarted, process.TimedOutWaiting, ValueError):
+        return None
+    if facts["implementation"] != "cpython" or Version(facts["version"]) < Version(OLDEST):
+        return None
+    executable = str(path.resolve()) if not facts["in_virtualenv"] else _base_executable(facts)
+    return Interpreter(executable=executable, version=facts["version"], abi=facts["abi"], platform=facts["platform"])
+
+
+def _base_executable(facts: dict[str, Any]) -> str:
+    minor = ".".join(facts["version"].split(".")[:2])
+    inside = Path(facts["base_prefix"]) / "bin" / f"python{minor}"
+    return str(inside.resolve() if inside.exists() else Path(facts["executable"]).resolve())
+
+
+def _candidates(demanded: str) -> Iterator[Path]:
+    """Every Python program there may be, once, the likeliest first: running one costs some 30 ms."""
+    seen: set[str] = set()
+    minor = ".".join(demanded.split(".")[:2])
+    found = [path for path in _everywhere() if _may_be(path, minor)]
+    for path in sorted(found, key=lambda path: (demanded not in str(path), f"python{minor}" != path.name)):
+        real = os.path.realpath(path)
+        if real not in seen:
+            seen.add(real)
+            yield path
+
+
+def _may_be(path: Path, minor: str) -> bool:
+    """Whether a file may be that minor version: one whose path names another is left alone, as pyenv's shims are."""
+    if path.parent.name == "shims" or not re.fullmatch(r"python(3(\.\d+)?m?)?", path.name):
+        return False
+    real = os.path.realpath(path)
+    named = re.search(r"python(\d\.\d+)m?$", real)
+    return named is None or named.group(1) == minor
+
+
+def _everywhere() -> Iterator[Path]:
+    # Imported here: it takes 100 ms, and only a build or a lock looks for interpreters.
+    from findpython import ALL_PROVIDERS
+
+    for name in ("path", "pyenv", "asdf", "rye", "uv"):
+        provider = ALL_PROVIDERS[name].create()
+        if provider is not None:
+            yield from (found.executable for found in provider.find_pythons())
+    for place in _PLACES:
+        pattern = Path(place).expanduser()
+        yield from Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor)))
+
+
+def _fetched(demanded: str, settings: Settings, report: Report) -> Interpreter | None:
+    if settings.offline or not settings.python_downloads:
+        return None
+    from envbuild import uv
+
+    for version in dict.fromkeys((demanded, ".".join(demanded.split(".")[:2]))):
+        if settings.python_policy == "exact" and version != demanded:
+            continue
+        path = uv.managed_python(version, settings, report)
+        if path is not None:
+            return probe(path)
+    return None
+
+
+def _chosen(interpreter: Interpreter, demanded: str, report: Report) -> Found:
+    note = None
+    if not fits(interpreter.version, demanded, "exact"):
+        note = f"Python {demanded} is not here; {interpreter.version}, of the same minor version, stands in for it"
+    report(Step("python", f"Python {interpreter.version}", done=True))
+    return Found(interpreter=interpreter, note=note)
+
+
+def _not_found(demanded: str, settings: Settings, looked_at: list[Interpreter]) -> InterpreterNotFound:
+    minor = ".".join(demanded.split(".")[:2])
+    details = [f"found {found.executable}: Python {found.version}" for found in looked_at]
+    details += ["looked in: PATH, pyenv, asdf, rye, uv's managed Pythons, conda's environments, /opt, /usr/local"]
+    if settings.offline or not settings.python_downloads:
+        details.append("uv's managed download is switched off (offline, or ENVBUILD_PYTHON_DOWNLOADS=0)")
+    else:
+        details.append("uv's managed download has none for this platform, or cannot be reached")
+    hints = [f"pyenv install {demanded if demanded.count('.') == 2 else minor}", f"uv python install {minor}"]
+    if settings.python_policy == "exact" and any(found.minor == minor for found in looked_at):
+        hints.insert(0, "--python-policy minor (takes another patch release)")
+    if Version(minor) < Version(OLDEST):
+        hints = [f"--python {OLDEST}: the oldest that envbuild runs"]
+    hint = f"one of: {'; '.join(hints)}; or --python with a path or another version"
+    return InterpreterNotFound(f"there is no Python {demanded} here", hint=hint, details=details)

@@ -1,0 +1,408 @@
+"""The lock: what a spec resolved to, as a ``pylock.toml`` (PEP 751), and its hash.
+
+A lock names one file for each package, the one that its target installs. What the standard has no place for lies in
+``[tool.envbuild]``: the Python demanded, the target, what sdists are built with, as of when, and the notes that were
+made on the way. ``docs/lock.md`` describes the table. Locks of other tools are read too: the file for the target is
+chosen from them as PEP 751 says.
+
+The lock hash is sha256 over what is installed and nothing else: see :func:`lock_hash`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+from urllib.parse import unquote, urlsplit
+
+from packaging.pylock import (
+    Package,
+    PackageArchive,
+    PackageDirectory,
+    PackageSdist,
+    PackageVcs,
+    PackageWheel,
+    Pylock,
+    PylockSelectError,
+    PylockUnsupportedVersionError,
+    PylockValidationError,
+    is_valid_pylock_path,
+)
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from envbuild.errors import LockInvalid, LockStale, Place
+from envbuild.model import Notice
+from envbuild.redaction import without_userinfo
+from envbuild.target import Target
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+Kind = Literal["wheel", "sdist", "vcs", "archive", "directory"]
+TABLE_VERSION = 1
+_MAX_BYTES = 50 * 2**20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockedPackage:
+    """One package of a lock and the one thing that it is installed from."""
+
+    name: str
+    version: str | None
+    kind: Kind
+    sha256: str
+    """Of the file; of a directory's names and contents; empty for a VCS commit."""
+    url: str | None = None
+    path: str | None = None
+    """For what lies inside the model: relative to the model."""
+    file_name: str | None = None
+    size: int | None = None
+    uploaded: datetime | None = None
+    commit: str | None = None
+    subdirectory: str | None = None
+    editable: bool = False
+    extras: tuple[str, ...] = ()
+
+    @property
+    def is_built(self) -> bool:
+        """Whether a wheel of it must be built here before it can be installed."""
+        if self.kind == "archive":
+            return not (self.file_name or self.path or self.url or "").endswith(".whl")
+        return self.kind != "wheel"
+
+    def identity(self) -> list[Any]:
+        """What of it goes into the lock hash."""
+        return [self.name, self.version, sorted(self.extras), self.commit or self.sha256, self.subdirectory]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildLock:
+    """What some packages' wheels are built with: their build requirements, locked like everything else."""
+
+    builds: tuple[str, ...]
+    """The names of the packages."""
+    packages: tuple[LockedPackage, ...]
+
+    def identity(self) -> list[Any]:
+        """What of it goes into the lock hash."""
+        return [sorted(self.builds), sorted(package.identity() for package in self.packages)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """How a lock came to be; none of it goes into the lock hash."""
+
+    spec_digest: str = ""
+    as_of: str = ""
+    """The instant (RFC 3339) that unpinned requirements were resolved as of, or ``now``."""
+    as_of_reason: str = ""
+    engine: str = ""
+    indexes: tuple[str, ...] = ()
+    notices: tuple[Notice, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lock:
+    """Everything that an environment is built from."""
+
+    python: str
+    """The Python demanded: ``3.8.5``, or ``3.8`` where no patch release is."""
+    target: Target
+    packages: tuple[LockedPackage, ...]
+    build: tuple[BuildLock, ...] = ()
+    origin: Origin = field(default_factory=Origin)
+
+    @property
+    def hash(self) -> str:
+        """The lock hash: see :func:`lock_hash`."""
+        return lock_hash(self)
+
+    def version_of(self, name: str) -> str | None:
+        """The locked version of a package; ``None`` where it is not in the lock."""
+        return next((package.version for package in self.packages if package.name == canonicalize_name(name)), None)
+
+
+def lock_hash(lock: Lock) -> str:
+    """sha256 over the lock's canonical form, in hexadecimal.
+
+    In it: the Python demanded, the target, and for each package its name, version, extras and the sha256 of its file
+    (a VCS commit; the digest of a local directory), with the build requirements of what must be built. Not in it:
+    URLs, upload times, dates, the spec's digest, overrides, paths, the names of tools.
+    """
+    content = {
+        "python": lock.python,
+        "target": [lock.target.python, lock.target.platform],
+        "packages": sorted((package.identity() for package in lock.packages), key=json.dumps),
+        "build": sorted((build.identity() for build in lock.build), key=json.dumps),
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def write_lock(lock: Lock) -> str:
+    """The text of a lock: the same lock gives the same bytes."""
+    import tomli_w
+
+    pylock = Pylock(
+        lock_version=Version("1.0"),
+        requires_python=SpecifierSet(f"=={'.'.join(lock.python.split('.')[:2])}.*"),
+        created_by="envbuild",
+        packages=[_to_package(package) for package in _sorted(lock.packages)],
+        tool={"envbuild": _table(lock)},
+    )
+    pylock.validate()
+    return tomli_w.dumps(dict(pylock.to_dict()), multiline_strings=False)
+
+
+def write_requirements(lock: Lock) -> str:
+    """The lock as pip's hashed requirement lines; what lies inside the model is named by its path there."""
+    lines = [f"# Python {lock.python}, {lock.target}; lock hash {lock.hash}"]
+    for package in _sorted(lock.packages):
+        lines.append(requirement_line(package, package.path or ""))
+    return "\n".join(lines) + "\n"
+
+
+def requirement_line(package: LockedPackage, path: str) -> str:
+    """One package as a requirement: by name and hash, by commit, or by the path that it is found at."""
+    if package.kind in ("wheel", "sdist"):
+        return f"{package.name}=={package.version} --hash=sha256:{package.sha256}"
+    fragment = f"#subdirectory={package.subdirectory}" if package.subdirectory else ""
+    if package.kind == "vcs":
+        return f"{package.name} @ git+{package.url}@{package.commit}{fragment}"
+    if package.kind == "archive" and package.url is not None:
+        return f"{package.name} @ {package.url}{fragment} --hash=sha256:{package.sha256}"
+    return path if package.kind == "directory" else f"{path} --hash=sha256:{package.sha256}"
+
+
+def read_lock_file(path: Path, python: str, target: Target) -> Lock:
+    """The lock in a file, ours or another tool's, for one Python and target.
+
+    :param python: the Python demanded, for locks that don't say it themselves.
+    :raises LockInvalid: it is no ``pylock.toml``, or names packages without files or hashes.
+    :raises LockStale: it is for another Python or another target.
+    """
+    if not is_valid_pylock_path(path):
+        raise LockInvalid(
+            f"{path.name} is no name for a lock", hint="PEP 751 calls them pylock.toml or pylock.NAME.toml"
+        )
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise LockInvalid("the file is too large for a lock", place=Place(str(path)))
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise LockInvalid(f"the lock cannot be read: {error}", place=Place(str(path))) from error
+    return read_lock(text, str(path), python, target)
+
+
+def read_lock(text: str, name: str, python: str, target: Target) -> Lock:
+    """The lock in a text; see :func:`read_lock_file`."""
+    place = Place(name)
+    try:
+        pylock = Pylock.from_dict(tomllib.loads(text))
+    except (tomllib.TOMLDecodeError, PylockValidationError, PylockUnsupportedVersionError) as error:
+        raise LockInvalid(f"this is no valid pylock.toml: {error}", place=place) from error
+    table = (pylock.tool or {}).get("envbuild")
+    try:
+        if isinstance(table, Mapping):
+            return _ours(pylock, table, python, target, place)
+        return _foreign(pylock, python, target)
+    except PylockSelectError as error:
+        raise LockStale(f"the lock is not for Python {python} on {target}: {error}", place=place) from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise LockInvalid(f"the lock's table [tool.envbuild] is damaged: {error!r}", place=place) from error
+    except LockInvalid as error:
+        raise LockInvalid(error.message, place=place, hint=error.hint) from error
+
+
+def _ours(pylock: Pylock, table: Mapping[str, Any], python: str, target: Target, place: Place) -> Lock:
+    if table["version"] != TABLE_VERSION:
+        raise LockInvalid(f"the lock's table has version {table['version']}, this envbuild reads {TABLE_VERSION}")
+    lock_target = Target(str(table["python-tag"]), str(table["platform"]))
+    if lock_target != target:
+        raise LockStale(
+            f"the lock is for {lock_target}; {target} is wanted",
+            place=place,
+            hint="envbuild lock --update makes one for this machine",
+        )
+    lock = replace(
+        _foreign(pylock, str(table["python"]), lock_target),
+        build=tuple(_build_from(entry) for entry in table.get("build", ())),
+        origin=_origin_from(table),
+    )
+    if table.get("hash") not in (None, lock.hash):
+        raise LockInvalid(
+            "the lock's contents are not those that its hash was made of",
+            hint="it was edited by hand; lock again, or remove the line `hash` if that was meant",
+        )
+    return lock
+
+
+def _foreign(pylock: Pylock, python: str, target: Target) -> Lock:
+    chosen = pylock.select(environment=target.marker_environment(python), tags=target.tags())
+    return Lock(python=python, target=target, packages=_sorted(_from_package(*pair) for pair in chosen))
+
+
+def _sorted(packages: Iterable[LockedPackage]) -> tuple[LockedPackage, ...]:
+    return tuple(sorted(packages, key=lambda package: package.name))
+
+
+def _to_package(package: LockedPackage) -> Package:
+    own: dict[str, Any] = {}
+    if package.extras:
+        own["extras"] = sorted(package.extras)
+    if package.kind == "directory":
+        own["digest"] = package.sha256
+    return Package(
+        name=canonicalize_name(package.name),
+        version=None if package.version is None else Version(package.version),
+        tool={"envbuild": own} if own else None,
+        **_source(package),
+    )
+
+
+def _source(package: LockedPackage) -> dict[str, Any]:
+    url = None if package.url is None else without_userinfo(package.url)
+    hashes = {"sha256": package.sha256}
+    if package.kind in ("wheel", "sdist"):
+        common: dict[str, Any] = {"name": package.file_name, "url": url, "path": package.path, "hashes": hashes}
+        common |= {"upload_time": package.uploaded, "size": package.size}
+        if package.kind == "wheel":
+            return {"wheels": [PackageWheel(**common)]}
+        return {"sdist": PackageSdist(**common)}
+    if package.kind == "vcs":
+        return {
+            "vcs": PackageVcs(type="git", url=url, commit_id=package.commit or "", subdirectory=package.subdirectory)
+        }
+    if package.kind == "archive":
+        return {"archive": PackageArchive(url=url, path=package.path, hashes=hashes, subdirectory=package.subdirectory)}
+    return {"directory": PackageDirectory(path=package.path or ".", editable=package.editable or None)}
+
+
+def _from_package(
+    package: Package, source: PackageVcs | PackageDirectory | PackageArchive | PackageWheel | PackageSdist
+) -> LockedPackage:
+    own = (package.tool or {}).get("envbuild", {})
+    common: dict[str, Any] = {
+        "name": str(package.name),
+        "version": None if package.version is None else str(package.version),
+        "extras": tuple(own.get("extras", ())),
+    }
+    if isinstance(source, PackageVcs):
+        where = source.url or source.path
+        return LockedPackage(
+            kind="vcs", sha256="", url=where, commit=source.commit_id, subdirectory=source.subdirectory, **common
+        )
+    if isinstance(source, PackageDirectory):
+        digest = str(own.get("digest", ""))
+        return LockedPackage(
+            kind="directory", sha256=digest, path=source.path, editable=bool(source.editable), **common
+        )
+    sha256 = source.hashes.get("sha256")
+    if not sha256:
+        raise LockInvalid(f"the file of {package.name} has no sha256", hint="lock again with hashes")
+    if isinstance(source, PackageArchive):
+        return LockedPackage(
+            kind="archive", sha256=sha256, url=source.url, path=source.path, subdirectory=source.subdirectory, **common
+        )
+    if package.version is None:
+        raise LockInvalid(f"{package.name} has no version")
+    return LockedPackage(
+        kind="wheel" if isinstance(source, PackageWheel) else "sdist",
+        sha256=sha256,
+        url=source.url,
+        path=source.path,
+        file_name=source.name or _file_name(source.url or source.path or ""),
+        size=source.size,
+        uploaded=source.upload_time,
+        **common,
+    )
+
+
+def _file_name(location: str) -> str:
+    return PurePosixPath(unquote(urlsplit(location).path)).name
+
+
+def _table(lock: Lock) -> dict[str, Any]:
+    origin = lock.origin
+    table: dict[str, Any] = {
+        "version": TABLE_VERSION,
+        "hash": lock.hash,
+        "python": lock.python,
+        "python-tag": lock.target.python,
+        "platform": lock.target.platform,
+        "spec": origin.spec_digest,
+        "as-of": origin.as_of,
+        "as-of-reason": origin.as_of_reason,
+        "engine": origin.engine,
+        "indexes": [without_userinfo(url) for url in origin.indexes],
+    }
+    if origin.notices:
+        table["notices"] = [{"code": notice.code, "message": notice.message} for notice in origin.notices]
+    if lock.build:
+        table["build"] = [_build_table(build) for build in lock.build]
+    return table
+
+
+def _build_table(build: BuildLock) -> dict[str, Any]:
+    return {"builds": sorted(build.builds), "packages": [_build_entry(p) for p in _sorted(build.packages)]}
+
+
+def _build_entry(package: LockedPackage) -> dict[str, Any]:
+    entry = {"name": package.name, "version": package.version, "kind": package.kind, "sha256": package.sha256}
+    where = {"file": package.file_name, "url": None if package.url is None else without_userinfo(package.url)}
+    return {key: value for key, value in {**entry, **where}.items() if value is not None}
+
+
+def _build_from(entry: Mapping[str, Any]) -> BuildLock:
+    return BuildLock(
+        builds=tuple(str(name) for name in entry["builds"]),
+        packages=_sorted(_build_package(package) for package in entry["packages"]),
+    )
+
+
+def _build_package(entry: Mapping[str, Any]) -> LockedPackage:
+    kind: Kind = "sdist" if entry["kind"] == "sdist" else "wheel"
+    return LockedPackage(
+        name=str(entry["name"]),
+        version=str(entry["version"]),
+        kind=kind,
+        sha256=str(entry["sha256"]),
+        url=entry.get("url"),
+        file_name=entry.get("file"),
+    )
+
+
+def _origin_from(table: Mapping[str, Any]) -> Origin:
+    notices: Sequence[Mapping[str, Any]] = table.get("notices", ())
+    return Origin(
+        spec_digest=str(table.get("spec", "")),
+        as_of=str(table.get("as-of", "")),
+        as_of_reason=str(table.get("as-of-reason", "")),
+        engine=str(table.get("engine", "")),
+        indexes=tuple(table.get("indexes", ())),
+        notices=tuple(Notice(code=str(n["code"]), message=str(n["message"])) for n in notices),
+    )
+
+
+def lock_to_dict(lock: Lock) -> dict[str, Any]:
+    """The form that ``lock --json`` prints."""
+    return {
+        "lock_hash": lock.hash,
+        "python": lock.python,
+        "target": str(lock.target),
+        "as_of": lock.origin.as_of,
+        "as_of_reason": lock.origin.as_of_reason,
+        "packages": [
+            {"name": p.name, "version": p.version, "kind": p.kind, "sha256": p.sha256, "commit": p.commit}
+            for p in lock.packages
+        ],
+        "notices": [notice.to_dict() for notice in lock.origin.notices],
+    }

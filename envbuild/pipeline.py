@@ -1,0 +1,306 @@
+"""The way of the data, one function an arrow:
+
+model → spec → (override) → lock → environment → worker → predictions
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from envbuild import asof, override, staleness, target
+from envbuild.environment import Environment
+from envbuild.errors import InterpreterMissing, InterpreterNotFound, LockMissing, LockStale, WrongTarget
+from envbuild.indexes import Indexes, choose
+from envbuild.interpreters import Interpreter, fits
+from envbuild.lock import Lock, read_lock, read_lock_file, write_lock
+from envbuild.model import Model, Notice, read_model
+from envbuild.override import Overridden
+from envbuild.progress import Report, Step, silent
+from envbuild.settings import Settings
+from envbuild.spec import EnvironmentSpec, read_spec
+from envbuild.store import Store
+
+if TYPE_CHECKING:
+    from envbuild.bridge import Worker
+
+# Raised when a rule changes what the same question resolves to: locks kept under older rules are then not reused.
+RULES = 1
+PYLOCK = "pylock.toml"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A model with what it asks for, as the deployer has it."""
+
+    model: Model
+    spec: EnvironmentSpec
+    interpreter: Interpreter | None
+    """Where the deployer named one by its path."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Locked:
+    """A lock, where it came from, and what the one who deploys should know about it."""
+
+    asked: Asked
+    lock: Lock
+    source: str
+    """``resolved``, ``kept`` (in the store), or the path of a lock file."""
+    notices: tuple[Notice, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """A complete environment; ``was_built`` says whether this call built it, ``seconds`` what the call took."""
+
+    locked: Locked
+    environment: Environment
+    was_built: bool
+    seconds: float
+    notices: tuple[Notice, ...]
+
+
+def ask(path: Path | str, settings: Settings) -> Asked:
+    """Model to spec, with the override.
+
+    :raises ModelError: it is no model.
+    :raises SpecError: its files cannot be understood.
+    """
+    model = read_model(path)
+    expand = {name: os.environ[name] for name in settings.expand if name in os.environ}
+    overridden: Overridden = override.apply(read_spec(model, expand), settings)
+    return Asked(model=model, spec=overridden.spec, interpreter=overridden.interpreter)
+
+
+def lock(asked: Asked, settings: Settings, report: Report = silent) -> Locked:
+    """Spec to lock: a lock file that fits, one kept in the store, or a new one.
+
+    :raises LockError: there is none, or not the one that was demanded.
+    """
+    wanted = target.here(asked.spec.python.text)
+    if (found := _lock_file(asked, settings, wanted)) is not None:
+        fitting, notices = found
+        if fitting is not None:
+            return fitting
+    else:
+        notices = ()
+    if settings.locked:
+        raise LockMissing(
+            f"there is no lock for {asked.model.path}, and only an existing one may be used",
+            hint=f"envbuild lock {asked.model.path} -o {PYLOCK} makes one; --lock names one elsewhere",
+        )
+    return _kept_or_resolved(asked, settings, wanted, notices, report)
+
+
+def build(locked: Locked, settings: Settings, report: Report = silent) -> Built:
+    """Lock to environment: handed out from the store, or built once.
+
+    :raises BuildError: it cannot be built.
+    """
+    began = time.monotonic()
+    store = Store(settings.home)
+    accepts = _acceptable(locked, settings)
+    environment = store.environment(locked.lock.hash, accepts)
+    notices: tuple[Notice, ...] = ()
+    was_built = False
+    if environment is None:
+        environment, notices, was_built = _build_once(locked, settings, store, report)
+    return Built(
+        locked=locked,
+        environment=environment,
+        was_built=was_built,
+        seconds=time.monotonic() - began,
+        notices=(*locked.notices, *notices),
+    )
+
+
+def start(built: Built, settings: Settings, stderr: Callable[[bytes], None] | None = None) -> Worker:
+    """Environment to worker: started, the model being loaded.
+
+    :param stderr: takes what the model prints; by default this process's own standard error.
+    """
+    from envbuild.bridge import Worker, WorkerOptions
+
+    options = WorkerOptions(
+        nan=settings.nan,
+        load_timeout=settings.load_timeout,
+        predict_timeout=settings.predict_timeout,
+        stderr=stderr,
+    )
+    return Worker.start(built.environment.python, built.locked.asked.model, options)
+
+
+def _lock_file(
+    asked: Asked, settings: Settings, wanted: target.Target
+) -> tuple[Locked | None, tuple[Notice, ...]] | None:
+    """The lock file that was named, or the one beside MLmodel; a stale one of the latter kind is a notice."""
+    path = settings.lock or asked.model.path / PYLOCK
+    if settings.lock is None and (settings.update or not path.is_file()):
+        return None
+    if not path.is_file():
+        raise LockMissing(f"there is no lock at {path}", hint=f"envbuild lock {asked.model.path} -o {path} makes one")
+    try:
+        found = read_lock_file(path, asked.spec.python.text, wanted)
+        reasons = staleness.reasons_against(found, asked.spec)
+        if reasons:
+            raise LockStale(
+                f"the lock {path} does not fit the model: {'; '.join(reasons)}",
+                hint="lock again with envbuild lock --update, or remove it",
+            )
+    except LockStale as error:
+        if settings.lock is not None or settings.locked:
+            raise
+        return None, (Notice(code="lock-stale", message=f"{error.message}; it is not used", place=error.place),)
+    return Locked(asked=asked, lock=found, source=str(path), notices=asked.spec.notices), ()
+
+
+def _kept_or_resolved(
+    asked: Asked, settings: Settings, wanted: target.Target, notices: tuple[Notice, ...], report: Report
+) -> Locked:
+    indexes, index_notices = _indexes(asked.spec, settings)
+    notices = (*asked.spec.notices, *notices, *index_notices)
+    store, key = Store(settings.home), _key(asked.spec, settings, wanted, indexes)
+    kept = None if settings.update else _kept(store, key, asked, wanted)
+    if kept is not None:
+        return Locked(asked=asked, lock=kept, source="kept", notices=(*notices, *kept.origin.notices))
+    waited: list[bool] = []
+
+    def on_wait() -> None:
+        waited.append(True)
+        report(Step("waiting", "another process resolves the same model"))
+
+    with store.single_flight(f"lock-{key}", on_wait):
+        # Whoever held it before us may have answered the very question.
+        answered = _kept(store, key, asked, wanted) if waited or not settings.update else None
+        if answered is None:
+            resolved, note = _resolve(asked, settings, wanted, indexes, report)
+            store.keep_lock(key, write_lock(resolved))
+            source, found = "resolved", resolved
+        else:
+            source, found, note = "kept", answered, ()
+    return Locked(asked=asked, lock=found, source=source, notices=(*notices, *note, *found.origin.notices))
+
+
+def _kept(store: Store, key: str, asked: Asked, wanted: target.Target) -> Lock | None:
+    text = store.kept_lock(key)
+    return None if text is None else read_lock(text, f"the kept lock {key[:12]}", asked.spec.python.text, wanted)
+
+
+def _indexes(spec: EnvironmentSpec, settings: Settings) -> tuple[Indexes, tuple[Notice, ...]]:
+    if not spec.index_lines:
+        return choose(settings, (), "")
+    from envbuild import uv
+
+    return choose(settings, spec.index_lines, uv.default_index(settings.home))
+
+
+def _key(spec: EnvironmentSpec, settings: Settings, wanted: target.Target, indexes: Indexes) -> str:
+    """What a lock is kept under: everything that went into it."""
+    content = {
+        "spec": spec.digest(),
+        "as of": asof.key_of(settings.as_of, datetime.now(timezone.utc)),
+        "engine": settings.engine,
+        "indexes": indexes.names(),
+        "no build": settings.no_build,
+        "rules": RULES,
+        "target": str(wanted),
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _resolve(
+    asked: Asked, settings: Settings, wanted: target.Target, indexes: Indexes, report: Report
+) -> tuple[Lock, tuple[Notice, ...]]:
+    from envbuild import indexes as index_room
+    from envbuild import interpreters, uv
+    from envbuild.resolvers import Question, resolver_for
+
+    interpreter, notices = asked.interpreter, tuple[Notice, ...]()
+    if interpreter is None:
+        found = interpreters.find(asked.spec.python.text, settings, report)
+        interpreter, notices = found.interpreter, _note(found.note)
+    question = Question(
+        spec=asked.spec,
+        target=wanted,
+        interpreter=interpreter,
+        as_of=asof.decide(
+            settings.as_of,
+            asked.spec,
+            lambda names: index_room.read_projects(names, indexes, uv.default_index(settings.home)),
+        ),
+        indexes=indexes,
+        settings=settings,
+    )
+    return resolver_for(settings.engine).resolve(question, report), notices
+
+
+def _note(text: str | None) -> tuple[Notice, ...]:
+    return () if text is None else (Notice(code="python-patch", message=text),)
+
+
+def _acceptable(locked: Locked, settings: Settings) -> Callable[[Interpreter], bool]:
+    """Whether an environment that was built from an interpreter may be handed out here."""
+    named = locked.asked.interpreter
+    if named is not None:
+        return lambda interpreter: interpreter == named
+    return lambda interpreter: fits(interpreter.version, locked.lock.python, settings.python_policy)
+
+
+def _build_once(
+    locked: Locked, settings: Settings, store: Store, report: Report
+) -> tuple[Environment, tuple[Notice, ...], bool]:
+    from envbuild.builders import Order
+    from envbuild.builders.virtualenv import VirtualenvBuilder
+
+    lock = locked.lock
+    _check_target(lock)
+    interpreter, notices = _interpreter(locked, settings, report)
+    place = store.place(lock.hash, interpreter)
+    with store.single_flight(
+        f"environment-{lock.hash}-{interpreter.key}",
+        lambda: report(Step("waiting", "another process builds the same environment")),
+    ):
+        environment = store.environment(lock.hash, lambda found: found == interpreter)
+        if environment is not None:
+            return environment, notices, False
+        store.clear(place)
+        indexes, _ = _indexes(locked.asked.spec, settings)
+        order = Order(
+            lock=lock,
+            interpreter=interpreter,
+            place=place,
+            model=locked.asked.model.path,
+            indexes=indexes,
+            settings=settings,
+        )
+        manifest = VirtualenvBuilder().build(order, report)
+        return store.complete(place, lock.hash, interpreter, manifest), notices, True
+
+
+def _check_target(lock: Lock) -> None:
+    here = target.here(lock.python)
+    if lock.target != here and not target.runs_here(lock.target):
+        raise WrongTarget(
+            f"the lock is for {lock.target}, this machine is {here}",
+            hint="lock the model on a machine like this one, or here with envbuild lock --update",
+        )
+
+
+def _interpreter(locked: Locked, settings: Settings, report: Report) -> tuple[Interpreter, tuple[Notice, ...]]:
+    if locked.asked.interpreter is not None:
+        return locked.asked.interpreter, ()
+    from envbuild import interpreters
+
+    try:
+        found = interpreters.find(locked.lock.python, settings, report)
+    except InterpreterNotFound as error:
+        raise InterpreterMissing(error.message, hint=error.hint, details=error.details) from error
+    return found.interpreter, _note(found.note)

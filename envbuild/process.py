@@ -1,0 +1,232 @@
+"""Processes: run one to its end, stream its lines, start one that stays, and stop either for good.
+
+The only module that imports :mod:`subprocess`. Commands are argv lists, never shell lines; the environment is always
+given whole, never inherited. Every process leads a session of its own, so that stopping it stops what it started.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Literal, cast
+
+
+class TimedOutWaiting(Exception):
+    """The process was still running when the time given was over."""
+
+
+class NotStarted(Exception):
+    """The program is not there or cannot be executed; the message names it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completed:
+    """How a process ended: its exit status (negative: the signal's number) and what it wrote, as text."""
+
+    argv: tuple[str, ...]
+    returncode: int
+    stdout: str
+    stderr: str
+    seconds: float
+
+
+class Child:
+    """A started process that leads a session and a process group of its own."""
+
+    def __init__(self, popen: subprocess.Popen[bytes]) -> None:
+        self._popen = popen
+
+    @property
+    def pid(self) -> int:
+        """The process's id, which is its group's id as well."""
+        return self._popen.pid
+
+    @property
+    def stdin(self) -> BinaryIO:
+        """The writing end of its standard input, unbuffered."""
+        return cast("BinaryIO", self._popen.stdin)
+
+    @property
+    def stdout(self) -> BinaryIO:
+        """The reading end of its standard output, unbuffered."""
+        return cast("BinaryIO", self._popen.stdout)
+
+    @property
+    def stderr(self) -> BinaryIO:
+        """The reading end of its standard error, unbuffered; only with ``stderr="pipe"``."""
+        return cast("BinaryIO", self._popen.stderr)
+
+    def poll(self) -> int | None:
+        """Its exit status, or ``None`` while it runs."""
+        return self._popen.poll()
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Its exit status, once it has ended.
+
+        :raises TimedOutWaiting: after ``timeout`` seconds.
+        """
+        try:
+            return self._popen.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise TimedOutWaiting from None
+
+    def stop(self, grace: float = 2.0) -> int:
+        """Interrupt, then terminate, then kill the group, with ``grace`` seconds before each step that is harder."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if self.poll() is not None:
+                break
+            self._signal(number)
+            with contextlib.suppress(TimedOutWaiting):
+                self.wait(grace)
+        return self.kill()
+
+    def kill(self) -> int:
+        """Kill what is left of the group at once, the process itself included, and reap it."""
+        self._signal(signal.SIGKILL)
+        return self._popen.wait()
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, number)
+
+
+class _Spawner:
+    """The one thread that starts processes.
+
+    The kernel sends a parent-death signal when the *thread* that started the child ends, so a worker that was started
+    from a short-lived thread would die with it. This thread lives as long as its process.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._owner = -1
+        self._thread: ThreadPoolExecutor | None = None
+
+    def call(self, start: Callable[[], subprocess.Popen[bytes]]) -> subprocess.Popen[bytes]:
+        with self._lock:
+            # A fork has our memory but not our thread.
+            if self._thread is None or self._owner != os.getpid():
+                self._thread = ThreadPoolExecutor(1, thread_name_prefix="envbuild-spawner")
+                self._owner = os.getpid()
+            thread = self._thread
+        return thread.submit(start).result()
+
+
+_SPAWNER = _Spawner()
+
+
+def start(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    cwd: Path | None = None,
+    stderr: Literal["pipe", "inherit"] = "pipe",
+) -> Child:
+    """Start a process that is talked to over its standard input and output.
+
+    :raises NotStarted: the program is missing or not executable.
+    """
+
+    def popen() -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            list(argv),
+            env=dict(env),
+            cwd=cwd,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE if stderr == "pipe" else None,
+            bufsize=0,
+            start_new_session=True,
+        )
+
+    try:
+        return Child(_SPAWNER.call(popen))
+    except OSError as error:
+        raise NotStarted(f"{argv[0]}: {error.strerror}") from error
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    cwd: Path | None = None,
+    stdin: bytes = b"",
+    timeout: float | None = None,
+    on_line: Callable[[str], None] | None = None,
+) -> Completed:
+    """Run a process to its end and keep what it wrote.
+
+    :param stdin: what it reads on its standard input.
+    :param timeout: seconds after which it is stopped.
+    :param on_line: called with each line of its standard error as it comes, without the line end.
+    :raises TimedOutWaiting: when it was stopped because the time was over.
+    :raises NotStarted: the program is missing or not executable.
+    """
+    began = time.monotonic()
+    child = start(argv, env=env, cwd=cwd)
+    output: dict[str, str] = {}
+    pumps = [
+        threading.Thread(target=_collect, args=(child.stdout, "stdout", output, None), daemon=True),
+        threading.Thread(target=_collect, args=(child.stderr, "stderr", output, on_line), daemon=True),
+    ]
+    try:
+        for pump in pumps:
+            pump.start()
+        _feed(child, stdin)
+        returncode = child.wait(timeout)
+    except BaseException:
+        child.stop()
+        raise
+    # What it started and left behind would hold the pipes open, and nobody waits for it.
+    child.kill()
+    for pump in pumps:
+        pump.join()
+    return Completed(
+        argv=tuple(argv),
+        returncode=returncode,
+        stdout=output["stdout"],
+        stderr=output["stderr"],
+        seconds=time.monotonic() - began,
+    )
+
+
+def _feed(child: Child, data: bytes) -> None:
+    # A process may end without reading its input; that is its own affair.
+    with contextlib.suppress(BrokenPipeError):
+        view = memoryview(data)
+        while view:
+            view = view[child.stdin.write(view) :]
+    child.stdin.close()
+
+
+def _collect(pipe: BinaryIO, name: str, output: dict[str, str], on_line: Callable[[str], None] | None) -> None:
+    kept: list[str] = []
+    with io.BufferedReader(cast("io.FileIO", pipe)) as lines:
+        for raw in lines:
+            line = raw.decode("utf-8", "replace")
+            kept.append(line)
+            if on_line is not None:
+                on_line(line.rstrip("\r\n"))
+    output[name] = "".join(kept)
+
+
+def replace_self(argv: Sequence[str], *, env: Mapping[str, str], cwd: Path | None = None) -> None:
+    """Become another program (``execve``): its terminal, its signals and its exit status are then the caller's own.
+
+    :raises NotStarted: the program is missing or not executable.
+    """
+    try:
+        if cwd is not None:
+            os.chdir(cwd)
+        os.execve(argv[0], list(argv), dict(env))  # noqa: S606 - no shell is the point
+    except OSError as error:
+        raise NotStarted(f"{argv[0]}: {error.strerror}") from error

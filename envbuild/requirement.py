@@ -1,0 +1,400 @@
+"""Requirements as files state them: pip's lines and conda's package specs, each with its place.
+
+pip's line format is documented by pip ("Requirements File Format"), names, specifiers and markers by PEP 508, conda's
+package specs by conda ("Package match specifications"). A line is read here and nowhere else; what reaches a resolver
+is a :class:`Demand`, never the raw line.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Literal
+from urllib.parse import unquote, urlsplit
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.utils import (
+    InvalidSdistFilename,
+    InvalidWheelFilename,
+    canonicalize_name,
+    parse_sdist_filename,
+    parse_wheel_filename,
+)
+
+from envbuild import document
+from envbuild.errors import Place, SpecError
+from envbuild.model import Notice
+
+Kind = Literal["index", "vcs", "url", "file", "directory"]
+Origin = Literal["pip", "conda", "build", "mlflow", "flavor", "constraint", "override"]
+
+_VCS = ("git+", "hg+", "svn+", "bzr+")
+_OPTION_NAMES = {
+    "-i": "--index-url",
+    "--pypi-url": "--index-url",
+    "-f": "--find-links",
+    "-r": "--requirement",
+    "-c": "--constraint",
+    "-e": "--editable",
+}
+_INDEX_OPTIONS = {"--index-url": "index-url", "--extra-index-url": "extra-index-url", "--find-links": "find-links"}
+# They change where or how packages are fetched for the whole host; in a model they are reported and have no effect.
+_IGNORED_OPTIONS = {
+    "--trusted-host",
+    "--no-index",
+    "--pre",
+    "--prefer-binary",
+    "--no-binary",
+    "--only-binary",
+    "--require-hashes",
+    "--use-feature",
+    "--no-cache-dir",
+    "--no-deps",
+    "--upgrade",
+    "-U",
+}
+_MAX_DEPTH = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demand:
+    """One thing that the environment must hold, in the resolver's terms, and who asked for it.
+
+    ``text`` is a PEP 508 requirement; for what lies inside the model (``file``, ``directory``) it is the path, relative
+    to the model. ``name`` is normalised (PEP 503); it is ``None`` where only the resolver can find it out.
+    """
+
+    text: str
+    kind: Kind
+    name: str | None
+    origin: Origin
+    place: Place | None
+    path: str | None = None
+    editable: bool = False
+
+    @property
+    def requirement(self) -> Requirement | None:
+        """The parsed requirement; ``None`` for paths."""
+        return Requirement(self.text) if self.path is None else None
+
+    @property
+    def specifier(self) -> SpecifierSet:
+        """The version specifiers; empty where there are none."""
+        requirement = self.requirement
+        return SpecifierSet() if requirement is None else requirement.specifier
+
+    @property
+    def pin(self) -> str | None:
+        """The version that ``==`` or ``===`` demands alone, without a wildcard; else ``None``."""
+        for specifier in self.specifier:
+            if specifier.operator in ("==", "===") and not specifier.version.endswith(".*"):
+                return specifier.version
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexLine:
+    """A place to look for packages that a model's file names: a request, which a policy decides on."""
+
+    option: str
+    """``index-url``, ``extra-index-url`` or ``find-links``."""
+    url: str
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """What one requirements file, or a list in another file, comes to."""
+
+    demands: tuple[Demand, ...] = ()
+    constraints: tuple[Demand, ...] = ()
+    index_lines: tuple[IndexLine, ...] = ()
+    notices: tuple[Notice, ...] = ()
+
+    def __add__(self, other: Lines) -> Lines:
+        return Lines(
+            self.demands + other.demands,
+            self.constraints + other.constraints,
+            self.index_lines + other.index_lines,
+            self.notices + other.notices,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What reading a line depends on: the model's directory, and the variables that may be expanded."""
+
+    model: Path
+    expand: Mapping[str, str]
+    origin: Origin = "pip"
+
+
+def read_file(path: Path, reading: Reading, *, constraint: bool = False, depth: int = 0) -> Lines:
+    """The requirements in a file, with those of the files that it includes.
+
+    :raises ModelUnreadable: the file is missing or not text.
+    :raises SpecError: a line is no requirement, or files include each other without end.
+    """
+    if depth > _MAX_DEPTH:
+        raise SpecError("requirements files include each other without end", place=Place(str(path)))
+    text = document.read_text(path)
+    if "\0" in text:
+        raise SpecError("this is not a requirements file: it holds NUL bytes", place=Place(str(path)))
+    result = Lines()
+    for number, line in _logical_lines(text):
+        result += read_line(line, Place(str(path), number), reading, constraint=constraint, depth=depth)
+    return result
+
+
+def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
+    """Lines with their numbers: continuations joined, comments and empty lines left out."""
+    kept, first = "", 0
+    for number, line in enumerate(re.split(r"\r\n|\r|\n", text), start=1):
+        first = first if kept else number
+        if line.endswith("\\"):
+            kept += line[:-1] + " "
+            continue
+        whole = re.sub(r"(^|\s)#.*$", "", kept + line).strip()
+        kept = ""
+        if whole:
+            yield first, whole
+
+
+def read_line(line: str, place: Place, reading: Reading, *, constraint: bool = False, depth: int = 0) -> Lines:
+    """One line: a requirement, an option, or a file to include.
+
+    :raises SpecError: it is none of them.
+    """
+    line, notices = _expanded(line, place, reading)
+    if line.startswith("-"):
+        found = _option(line, place, reading, constraint=constraint, depth=depth)
+    else:
+        demand, more = _demand(_without_hashes(line), place, reading)
+        found = Lines(constraints=(demand,), notices=more) if constraint else Lines(demands=(demand,), notices=more)
+    return found + Lines(notices=notices)
+
+
+def _expanded(line: str, place: Place, reading: Reading) -> tuple[str, tuple[Notice, ...]]:
+    notices: list[Notice] = []
+
+    def value(match: re.Match[str]) -> str:
+        name = match.group(1)
+        if name in reading.expand:
+            return reading.expand[name]
+        message = f"the variable {name} is not expanded; name it in ENVBUILD_EXPAND to allow that"
+        notices.append(Notice(code="variable-not-expanded", message=message, place=place))
+        return match.group(0)
+
+    return re.sub(r"\$\{([A-Z0-9_]+)\}", value, line), tuple(notices)
+
+
+def _without_hashes(line: str) -> str:
+    # pip's per-requirement options; the lock has hashes of its own.
+    return re.split(r"\s--(?:hash|global-option|install-option|config-settings?)\b", line, maxsplit=1)[0].strip()
+
+
+def _option(line: str, place: Place, reading: Reading, *, constraint: bool, depth: int) -> Lines:
+    name, value = _option_parts(line, place)
+    if name in ("--requirement", "--constraint"):
+        path = _own_path(value, place, reading, base=Path(place.file).parent)
+        return read_file(
+            reading.model / path, reading, constraint=constraint or name == "--constraint", depth=depth + 1
+        )
+    if name in _INDEX_OPTIONS and value:
+        return Lines(index_lines=(IndexLine(option=_INDEX_OPTIONS[name], url=value, place=place),))
+    if name == "--editable":
+        demand, notices = _demand(value, place, reading)
+        return Lines(demands=(demand,), notices=notices)
+    if name in _IGNORED_OPTIONS:
+        message = f"the option {name} has no effect: what a model's files say does not change how packages are fetched"
+        return Lines(notices=(Notice(code="option-ignored", message=message, place=place),))
+    raise SpecError(f"{name!r} is no option of a requirements file", place=place, hint="remove the line")
+
+
+def _option_parts(line: str, place: Place) -> tuple[str, str]:
+    try:
+        words = shlex.split(line, comments=False)
+    except ValueError as error:
+        raise SpecError(f"the line cannot be read: {error}", place=place) from error
+    name, equals, value = words[0].partition("=")
+    if not name.startswith("--") and len(name) > 2:
+        name, value = name[:2], name[2:]
+    elif not equals:
+        value = words[1] if len(words) > 1 else ""
+    return _OPTION_NAMES.get(name, name), value
+
+
+def _demand(text: str, place: Place, reading: Reading) -> tuple[Demand, tuple[Notice, ...]]:
+    """A requirement of any kind: PEP 508, a URL or a path."""
+    if text.startswith(_VCS) or "://" in text.split("@", maxsplit=1)[0]:
+        return _located(text, None, place, reading)
+    if (named := re.match(r"([A-Za-z0-9._-]+)\s*(\[[^]]*\])?\s*@\s*(\S.*)$", text)) is not None:
+        return _located(named.group(3).strip(), named.group(1), place, reading, extras=named.group(2) or "")
+    if _looks_like_path(text):
+        return _local(text, place, reading, base=Path(place.file).parent), ()
+    try:
+        requirement = Requirement(text)
+    except InvalidRequirement as error:
+        reason = str(error).splitlines()[0]
+        raise SpecError(
+            f"{text!r} is no requirement: {reason}", place=place, hint="see PEP 508 for the form"
+        ) from error
+    return (
+        Demand(
+            text=str(requirement),
+            kind="index",
+            name=canonicalize_name(requirement.name),
+            origin=reading.origin,
+            place=place,
+        ),
+        (),
+    )
+
+
+def _looks_like_path(text: str) -> bool:
+    bare = re.sub(r"\[[^]]*\]$", "", text.split(";", maxsplit=1)[0].strip())
+    return bare.startswith((".", "/", "~")) or "/" in bare or bare.endswith((".whl", ".tar.gz", ".zip"))
+
+
+def _located(
+    url: str, name: str | None, place: Place, reading: Reading, extras: str = ""
+) -> tuple[Demand, tuple[Notice, ...]]:
+    """A requirement by URL, with a name (``name @ url``) or without."""
+    if url.startswith("file:"):
+        return _file_url(url, name, place, reading)
+    if url.startswith(_VCS):
+        if not url.startswith("git+"):
+            raise SpecError(
+                f"{url.split('+', maxsplit=1)[0]} repositories are not supported", place=place, hint="use git or a wheel"
+            )
+        egg = re.search(r"[#&]egg=([A-Za-z0-9._-]+)", url)
+        name, url = name or (egg.group(1) if egg else None), re.sub(r"#.*$", _fragment, url)
+        return _by_url(url, name, extras, "vcs", place, reading), ()
+    if not url.startswith(("https://", "http://")):
+        raise SpecError(f"{url!r} is no address that packages come from", place=place)
+    return _by_url(url, name or _name_in_file_name(url), extras, "url", place, reading), ()
+
+
+def _fragment(match: re.Match[str]) -> str:
+    kept = [part for part in match.group(0)[1:].split("&") if part.startswith("subdirectory=")]
+    return f"#{kept[0]}" if kept else ""
+
+
+def _by_url(url: str, name: str | None, extras: str, kind: Kind, place: Place, reading: Reading) -> Demand:
+    if name is None:
+        raise SpecError(f"the requirement {url!r} does not say the package's name", place=place, hint="name @ URL does")
+    text = f"{name}{extras} @ {url}"
+    try:
+        Requirement(text)
+    except InvalidRequirement as error:
+        raise SpecError(f"{text!r} is no requirement: {str(error).splitlines()[0]}", place=place) from error
+    return Demand(text=text, kind=kind, name=canonicalize_name(name), origin=reading.origin, place=place)
+
+
+def _file_url(url: str, name: str | None, place: Place, reading: Reading) -> tuple[Demand, tuple[Notice, ...]]:
+    """``file:``: inside the model it is the model's own; elsewhere the name is all that can count."""
+    path = unquote(urlsplit(url).path)
+    if not path.startswith("/") or Path(path).is_relative_to(reading.model):
+        return _local(path, place, reading, base=reading.model), ()
+    name = name or _name_in_file_name(path)
+    if name is None:
+        raise SpecError(f"{url!r} lies outside the model and says no package's name", place=place)
+    message = f"{path} is a path of the machine that made the model; the name {name} counts, the path does not"
+    demand = Demand(text=name, kind="index", name=canonicalize_name(name), origin=reading.origin, place=place)
+    return demand, (Notice(code="path-ignored", message=message, place=place),)
+
+
+def _local(text: str, place: Place, reading: Reading, *, base: Path) -> Demand:
+    """A wheel, an archive or a directory inside the model."""
+    bare = re.sub(r"\[[^]]*\]$", "", text.split(";", maxsplit=1)[0].strip())
+    path = _own_path(bare, place, reading, base=base)
+    target = reading.model / path
+    if not target.exists():
+        raise SpecError(f"the model has no {path}", place=place, hint="was the whole model directory copied?")
+    return Demand(
+        text=path,
+        kind="directory" if target.is_dir() else "file",
+        name=None if target.is_dir() else _name_in_file_name(path),
+        origin=reading.origin,
+        place=place,
+        path=path,
+    )
+
+
+def _own_path(text: str, place: Place, reading: Reading, *, base: Path) -> str:
+    """A path inside the model, relative to the model; what leads out of it is refused.
+
+    A path is read as pip reads it, from the file's own directory, and where that gives nothing from the model's.
+    """
+    posix = PurePosixPath(text.replace("\\", "/"))
+    root = reading.model.resolve()
+    for start in (base, reading.model):
+        target = (start / posix).resolve()
+        if not target.is_relative_to(root):
+            raise SpecError(f"{text!r} lies outside the model's directory", place=place)
+        if target.exists():
+            break
+    return target.relative_to(root).as_posix()
+
+
+def _name_in_file_name(path: str) -> str | None:
+    file_name = PurePosixPath(unquote(urlsplit(path).path)).name
+    try:
+        if file_name.endswith(".whl"):
+            return parse_wheel_filename(file_name)[0]
+        return parse_sdist_filename(file_name)[0]
+    except (InvalidWheelFilename, InvalidSdistFilename):
+        return None
+
+
+_CONDA = re.compile(r"^(?:(?P<channel>\S+)::)?(?P<name>[A-Za-z0-9_.\-]+)\s*(?P<rest>.*)$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CondaSpec:
+    """A package of conda.yaml's own list: its name and its version as PEP 440 specifiers (builds and channels go)."""
+
+    name: str
+    specifier: SpecifierSet
+    place: Place
+
+
+def read_conda_spec(text: str, place: Place) -> CondaSpec:
+    """One entry of conda.yaml's ``dependencies``.
+
+    :raises SpecError: it is not a package spec.
+    """
+    match = _CONDA.match(text.strip())
+    if match is None:
+        raise SpecError(f"{text!r} is no conda package spec", place=place)
+    rest = re.sub(r"\s*\[.*\]$", "", match["rest"]).strip()
+    try:
+        specifier = SpecifierSet(_pep440(rest))
+    except InvalidSpecifier as error:
+        raise SpecError(f"{text!r} has a version that cannot be read", place=place) from error
+    return CondaSpec(name=match["name"].lower(), specifier=specifier, place=place)
+
+
+def _pep440(version: str) -> str:
+    """Conda's version part as PEP 440: ``=1.2.3=py36_0`` is ``==1.2.3``, ``=1.2`` is ``==1.2.*``, ``1.2|1.3`` fails."""
+    if not version or version == "*":
+        return ""
+    if re.match(r"^[<>!~]|^==|.*,", version):
+        clauses = [clause.strip() for clause in version.split(",")]
+        return ",".join(_clause(clause) for clause in clauses)
+    return _clause("=" + re.split(r"[=\s]+", version.lstrip("="))[0])
+
+
+def _clause(clause: str) -> str:
+    operator, number = re.match(r"^([<>=!~]*)\s*(.*)$", clause).groups()  # type: ignore[union-attr] # always matches
+    number = re.split(r"[=\s]+", number)[0]
+    if operator in ("", "="):
+        exact = number.count(".") >= 2 or number.endswith("*")
+        return f"=={number}" if exact else f"=={number}.*"
+    if number.endswith(".*") and operator not in ("==", "!="):
+        number = number[:-2]
+    return f"{operator}{number}"

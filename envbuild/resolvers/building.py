@@ -1,0 +1,129 @@
+"""What sdists and directories are built with, locked: a build is a part of the lock like any other.
+
+What a source asks for is read from its ``pyproject.toml``; its backend's ``get_requires_for_build_wheel`` is run only
+where it may ask for more than is known (PEP 517). All sources share one set of build requirements where one can be
+had; where they contradict each other, each gets its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from envbuild import process, sources, uv
+from envbuild.errors import LockError
+from envbuild.lock import BuildLock, LockedPackage
+from envbuild.progress import Report, Step
+from envbuild.repairs import BUILD_FLOOR, Attempt
+from envbuild.resolvers import Question
+from envbuild.sources import BuildSystem
+
+_HOOK = """
+import importlib, json, os, sys
+backend, path, answer = sys.argv[1], json.loads(sys.argv[2]), sys.argv[3]
+sys.path[:0] = [os.path.abspath(p) for p in path]
+name, _, attribute = backend.partition(":")
+module = importlib.import_module(name)
+for part in filter(None, attribute.split(".")):
+    module = getattr(module, part)
+hook = getattr(module, "get_requires_for_build_wheel", None)
+found = list(hook({})) if hook else []
+with open(answer, "w") as file:
+    json.dump(found, file)
+"""
+_HOOK_SECONDS = 300.0
+
+
+class BuildRequirements:
+    """Locks the build requirements of whatever a lock must build."""
+
+    def __init__(self, question: Question, attempt: Attempt, stage: Path, report: Report) -> None:
+        self._question = question
+        self._attempt = attempt
+        self._stage = stage
+        self._report = report
+
+    def locked(self, packages: Sequence[LockedPackage]) -> tuple[BuildLock, ...]:
+        """One lock for all that is built, or one for each where they cannot share.
+
+        :raises LockError: a source's build requirements cannot be had.
+        """
+        built = [package for package in packages if package.is_built and package.kind != "vcs"]
+        if not built:
+            return ()
+        self._report(Step("resolving", f"what {len(built)} sdists are built with"))
+        wanted = {package.name: self._requires(package) for package in built}
+        together = self._compiled(sorted({line for lines in wanted.values() for line in lines}))
+        if together is not None:
+            return (BuildLock(builds=tuple(sorted(wanted)), packages=together),)
+        return tuple(self._alone(name, lines) for name, lines in sorted(wanted.items()))
+
+    def _alone(self, name: str, lines: Sequence[str]) -> BuildLock:
+        packages = self._compiled(lines)
+        if packages is None:
+            raise LockError(
+                f"what {name} needs to be built cannot be resolved: {', '.join(lines)}",
+                hint="a version of it with a wheel needs no building",
+            )
+        return BuildLock(builds=(name,), packages=packages)
+
+    def _compiled(self, lines: Sequence[str]) -> tuple[LockedPackage, ...] | None:
+        from envbuild.resolvers.uv import compile_once, packages_in
+
+        cut = None if self._attempt.cut is None else max(self._attempt.cut, BUILD_FLOOR)
+        attempt = replace(self._attempt, cut=cut)
+        question = replace(self._question, spec=replace(self._question.spec, constraints=()))
+        done = compile_once(question, attempt, lines, self._stage, lambda step: None)
+        return packages_in(done.stdout, question) if done.returncode == 0 else None
+
+    def _requires(self, package: LockedPackage) -> tuple[str, ...]:
+        """What a source asks for, by its own word and by its backend's."""
+        source = self._source(package)
+        system = sources.build_system_of(source)
+        # setuptools asks for wheel in every version that needs it; where it needs none, having it does no harm.
+        if system.is_setuptools and not system.asks_more:
+            return tuple(sorted({*system.requires, "wheel"}))
+        return tuple(sorted({*system.requires, *self._by_hook(package.name, source, system)}))
+
+    def _source(self, package: LockedPackage) -> Path:
+        if package.path is not None:
+            return self._stage / package.path
+        home = self._question.settings.home
+        return sources.fetch(package.url or "", package.sha256, home, self._question.indexes)
+
+    def _by_hook(self, name: str, source: Path, system: BuildSystem) -> tuple[str, ...]:
+        """What the backend's hook says, run in a virtualenv with what the source asks for."""
+        with tempfile.TemporaryDirectory(prefix="envbuild-hook-") as folder:
+            place = Path(folder)
+            python = self._hook_python(name, place, system)
+            top = source if source.is_dir() else sources.unpack(source, place / "source")
+            answer = place / "answer.json"
+            environ = {"PATH": os.environ.get("PATH", ""), "HOME": str(place), "LC_ALL": "C.UTF-8"}
+            arguments = [system.backend, json.dumps(system.backend_path), str(answer)]
+            try:
+                done = process.run([str(python), "-c", _HOOK, *arguments], env=environ, cwd=top, timeout=_HOOK_SECONDS)
+            except process.TimedOutWaiting:
+                raise LockError(f"the build backend of {name} did not say in time what it needs") from None
+            if done.returncode != 0 or not answer.exists():
+                raise LockError(
+                    f"the build backend of {name} does not say what it needs", details=done.stderr.splitlines()[-15:]
+                )
+            return tuple(str(line) for line in json.loads(answer.read_text()))
+
+    def _hook_python(self, name: str, place: Path, system: BuildSystem) -> Path:
+        question = self._question
+        python = place / "venv" / "bin" / "python"
+        install = ["pip", "install", "--python", str(python), *system.requires]
+        cut = self._attempt.cut
+        if cut is not None:
+            install += ["--exclude-newer", max(cut, BUILD_FLOOR).isoformat()]
+        for arguments in (["venv", str(place / "venv"), "--python", question.interpreter.executable], install):
+            call = uv.Call(arguments=arguments, settings=question.settings, indexes=question.indexes, cwd=place)
+            done = uv.run(call, lambda step: None)
+            if done.returncode != 0:
+                raise LockError(f"what {name} is built with cannot be had", details=done.stderr.splitlines()[-15:])
+        return python

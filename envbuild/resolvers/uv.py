@@ -1,0 +1,195 @@
+"""The uv engine: ``uv pip compile`` for one Python and platform, as of a date."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from packaging.utils import canonicalize_name
+
+from envbuild import indexes, process, repairs, uv
+from envbuild.asof import Ask, rfc3339
+from envbuild.errors import IndexUnreachable, LockError, LockTimedOut, Unresolvable
+from envbuild.indexes import Project
+from envbuild.lock import Lock, LockedPackage, Origin, read_lock
+from envbuild.progress import Report, Step
+from envbuild.repairs import Attempt
+from envbuild.requirement import Demand
+from envbuild.resolvers import Question
+from envbuild.resolvers.building import BuildRequirements
+from envbuild.spec import digest_of
+
+_MAX_ATTEMPTS = 12
+_NETWORK_WORDS = ("error sending request", "Failed to fetch", "dns error", "HTTP status", "Request failed after")
+
+
+class UvResolver:
+    """Answers questions with uv."""
+
+    def resolve(self, question: Question, report: Report) -> Lock:
+        """See :class:`envbuild.resolvers.Resolver`."""
+        report(Step("resolving", f"{len(question.spec.demands)} requirements as of {question.as_of.text}"))
+        ask = asker(question)
+        with tempfile.TemporaryDirectory(prefix="envbuild-lock-") as name:
+            stage = Path(name)
+            _copy_local_parts(question, stage)
+            packages, attempt = _resolved(question, stage, ask, report)
+            packages = tuple(_completed(package, question) for package in packages)
+            build = BuildRequirements(question, attempt, stage, report).locked(packages)
+        return Lock(
+            python=question.spec.python.text,
+            target=question.target,
+            packages=packages,
+            build=build,
+            origin=Origin(
+                spec_digest=question.spec.digest(),
+                as_of="now" if attempt.cut is None else rfc3339(attempt.cut),
+                as_of_reason=question.as_of.reason,
+                engine="uv",
+                indexes=tuple(name for names in question.indexes.names() for name in names),
+                notices=attempt.notices,
+            ),
+        )
+
+
+def asker(question: Question) -> Ask:
+    """Asks the index about projects, each once."""
+    known: dict[str, Project] = {}
+
+    def ask(names: Iterable[str]) -> Mapping[str, Project]:
+        missing = [name for name in names if name not in known]
+        if missing and not question.settings.offline:
+            default = uv.default_index(question.settings.home)
+            known.update(indexes.read_projects(missing, question.indexes, default))
+        return known
+
+    return ask
+
+
+def _copy_local_parts(question: Question, stage: Path) -> None:
+    """Copy what lies inside the model to where it may be built: building writes beside the sources."""
+    for demand in question.spec.demands:
+        if demand.path is None:
+            continue
+        source, target = question.spec.model / demand.path, stage / demand.path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, dirs_exist_ok=True)
+        else:
+            shutil.copyfile(source, target)
+
+
+def _resolved(question: Question, stage: Path, ask: Ask, report: Report) -> tuple[tuple[LockedPackage, ...], Attempt]:
+    attempt = repairs.first_attempt(question)
+    for _ in range(_MAX_ATTEMPTS):
+        done = compile_once(question, attempt, [_line(d) for d in attempt.demands], stage, report)
+        if done.returncode == 0:
+            return packages_in(done.stdout, question), attempt
+        following = repairs.next_attempt(attempt, done.stderr, ask)
+        if following is None:
+            break
+        attempt = following
+    raise explain(done.stderr, attempt, question)
+
+
+def _line(demand: Demand) -> str:
+    if demand.path is None:
+        return demand.text
+    return f"{'-e ' if demand.editable else ''}./{demand.path}"
+
+
+def compile_once(
+    question: Question, attempt: Attempt, lines: Iterable[str], stage: Path, report: Report
+) -> process.Completed:
+    """One run of ``uv pip compile``.
+
+    :raises LockTimedOut: it took longer than the settings allow.
+    """
+    settings = question.settings
+    (stage / "requirements.in").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (stage / "constraints.in").write_text(
+        "\n".join(constraint.text for constraint in question.spec.constraints) + "\n", encoding="utf-8"
+    )
+    arguments = ["pip", "compile", "requirements.in", "--constraints", "constraints.in"]
+    arguments += ["--format", "pylock.toml", "--no-header", "--no-annotate"]
+    arguments += ["--python", question.interpreter.executable, "--python-version", _full(question.spec.python.text)]
+    if attempt.cut is not None:
+        arguments += ["--exclude-newer", rfc3339(attempt.cut)]
+        for name, cut in sorted(attempt.cuts.items()):
+            arguments += ["--exclude-newer-package", f"{name}={rfc3339(cut)}"]
+    if settings.no_build:
+        arguments += ["--no-build"]
+    call = uv.Call(
+        arguments=arguments, settings=settings, indexes=question.indexes, cwd=stage, timeout=settings.lock_timeout
+    )
+    try:
+        return uv.run(call, report)
+    except process.TimedOutWaiting:
+        raise LockTimedOut(
+            f"resolving took longer than {settings.lock_timeout:g} seconds",
+            hint="ENVBUILD_LOCK_TIMEOUT sets another limit; pins in the requirements make resolving quicker",
+        ) from None
+
+
+def _full(python: str) -> str:
+    """Where no patch release is demanded, the last one counts: a package may ask for 3.8.1 at least."""
+    return python if python.count(".") >= 2 else f"{python}.99"
+
+
+def packages_in(text: str, question: Question) -> tuple[LockedPackage, ...]:
+    """The packages of a ``pylock.toml`` of uv's, one file each."""
+    # uv demands the Python that it resolved for at least; ours is any of the same minor version.
+    text = re.sub(r"^requires-python = .*$", "", text, count=1, flags=re.MULTILINE)
+    return read_lock(text, "uv's answer", question.spec.python.text, question.target).packages
+
+
+def _completed(package: LockedPackage, question: Question) -> LockedPackage:
+    """A package with what uv does not say: the extras asked for, and the digest of a directory."""
+    named = [d.requirement for d in question.spec.demands if d.name == package.name]
+    extras = {canonicalize_name(extra) for requirement in named if requirement for extra in requirement.extras}
+    package = replace(package, extras=tuple(sorted(extras)))
+    if package.kind == "directory" and package.path is not None:
+        package = replace(package, sha256=digest_of(question.spec.model / package.path))
+    return package
+
+
+def explain(words: str, attempt: Attempt, question: Question) -> LockError:
+    """Uv's failure in plain words, with the place of each requirement that it names."""
+    text = _plain(words)
+    details = [
+        f"{demand.text}  ({demand.place or _who(demand)})"
+        for demand in attempt.demands
+        if demand.name is not None and re.search(rf"(?<![\w.-]){re.escape(demand.name)}(?![\w-])", text)
+    ]
+    if "network was disabled" in words:
+        hint = "run once with the network, or without --offline"
+        return Unresolvable("the packages are not in the cache, and the network is not to be used", hint=hint)
+    if any(word in words for word in _NETWORK_WORDS):
+        hint = "is there a network, and are the index's URL and credentials right (--index-url, netrc)?"
+        return IndexUnreachable(f"the index cannot be reached: {text}", hint=hint)
+    if "Failed to build" in words or "Failed to resolve requirements from" in words:
+        hint = "an sdist must be built to say what it needs; a version with a wheel would not"
+        return LockError(f"an sdist could not be built: {text[:300]}", hint=hint, details=words.splitlines()[-25:])
+    hint = "change one of the requirements named, or try --as-of now"
+    return Unresolvable(f"no set of packages meets all requirements: {text}", hint=hint, details=details)
+
+
+def _who(demand: Demand) -> str:
+    return {"build": "what every environment has", "mlflow": "mlflow_version"}.get(demand.origin, demand.origin)
+
+
+def _plain(words: str) -> str:
+    """Uv's reason as one sentence, without its frames, its own advice, and our invented place names."""
+    kept = []
+    for line in words.splitlines():
+        if line.startswith(("hint:", "warning:", "Using ")) or not line.strip():
+            continue
+        kept.append(re.sub(r"^\s*(error:|cause:|╰─▶|├─▶|│)?\s*", "", line))
+    text = " ".join(kept)
+    text = re.sub(r"^No solution found when resolving dependencies:?\s*", "", text)
+    text = text.replace("you require", "the model requires").replace("your requirements", "the requirements")
+    return re.sub(r"\s+", " ", text).strip()

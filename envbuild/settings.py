@@ -1,0 +1,155 @@
+"""Settings: what the one who deploys decides once, from ``ENVBUILD_*`` variables or the command line.
+
+The only reader of ``ENVBUILD_*``. Nothing inside a model's directory can change a setting.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from envbuild.errors import UsageError
+
+PythonPolicy = Literal["exact", "minor"]
+ModelIndexes = Literal["known", "allow", "deny"]
+Nan = Literal["null", "string", "error"]
+Engine = Literal["uv"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """One call's settings. Times are in seconds.
+
+    Each field is set by the variable ``ENVBUILD_`` plus its name in capitals (``ENVBUILD_INDEX_URL``), and by the
+    command line's option of that name; lists are separated by white space in variables.
+    """
+
+    home: Path
+    """The store's root; uv's cache lies inside it, on the same file system, so that files can be linked."""
+    engine: Engine = "uv"
+    index_url: str | None = None
+    """The main index (PEP 503/691); ``None``: the engine's own default."""
+    extra_index_url: tuple[str, ...] = ()
+    find_links: tuple[str, ...] = ()
+    model_indexes: ModelIndexes = "known"
+    """What becomes of index lines inside a model: those on the shipped list, all, or none."""
+    expand: tuple[str, ...] = ()
+    """The variables that ``${VAR}`` in a model's files may name; any other stays as it is written and is reported."""
+    as_of: str = "created"
+    """``created``, ``now``, or a date (``2021-04-30``) or instant (RFC 3339)."""
+    python: str | None = None
+    """A version (``3.8``, ``3.8.18``) or the path of an interpreter, in place of what the model says."""
+    python_policy: PythonPolicy = "minor"
+    """``exact``: that very version; ``minor``: else the newest patch release of the same minor version, with a note."""
+    python_downloads: bool = True
+    """Whether uv may download a managed Python when none is found."""
+    no_build: bool = False
+    """Refuse sdists: nothing of a package's own build code runs."""
+    lock: Path | None = None
+    locked: bool = False
+    """Use an existing lock that fits, or fail."""
+    update: bool = False
+    """Resolve again although a lock is kept."""
+    offline: bool = False
+    lock_timeout: float = 900.0
+    build_timeout: float = 3600.0
+    load_timeout: float = 600.0
+    predict_timeout: float = 3600.0
+    nan: Nan = "null"
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str] | None = None, **given: Any) -> Settings:
+        """The settings of an environment; what is ``given`` and is not ``None`` wins.
+
+        :raises UsageError: a variable, or a name given, cannot be understood.
+        """
+        environ = os.environ if environ is None else environ
+        known = {field.name for field in fields(cls)}
+        if unknown := sorted(set(given) - known):
+            raise UsageError(
+                f"there is no setting called {unknown[0]!r}", hint=f"there are: {', '.join(sorted(known))}"
+            )
+        values = {name: _read(name, environ[_variable(name)]) for name in known if environ.get(_variable(name))}
+        values.update({name: _checked(name, value) for name, value in given.items() if value is not None})
+        values.setdefault("home", _default_home())
+        return cls(**values)
+
+    def having(self, **changes: Any) -> Settings:
+        """These settings with some changed; ``None`` leaves one as it is."""
+        return replace(self, **{name: value for name, value in changes.items() if value is not None})
+
+
+def _variable(name: str) -> str:
+    return f"ENVBUILD_{name.upper()}"
+
+
+def _default_home() -> Path:
+    # Imported here because most calls of `--help` and of a library user's own settings never need it.
+    import platformdirs
+
+    return platformdirs.user_cache_path("envbuild")
+
+
+_CHOICES: Mapping[str, tuple[str, ...]] = {
+    "engine": get_args(Engine),
+    "python_policy": get_args(PythonPolicy),
+    "model_indexes": get_args(ModelIndexes),
+    "nan": get_args(Nan),
+}
+_LISTS = ("extra_index_url", "find_links", "expand")
+_PATHS = ("home", "lock")
+_FLAGS = ("python_downloads", "no_build", "locked", "update", "offline")
+_SECONDS = ("lock_timeout", "build_timeout", "load_timeout", "predict_timeout")
+_TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
+
+
+def _read(name: str, text: str) -> Any:
+    """A setting from a variable's text."""
+    value: Any = text
+    if name in _LISTS:
+        value = tuple(text.split())
+    elif name in _FLAGS:
+        if text.lower() not in _TRUE + _FALSE:
+            raise UsageError(f"{_variable(name)} is {text!r}, which is neither true nor false", hint="write 1 or 0")
+        value = text.lower() in _TRUE
+    return _checked(name, value, said_by=_variable(name))
+
+
+def _checked(name: str, value: Any, said_by: str | None = None) -> Any:
+    said_by = said_by or f"the setting {name}"
+    if name in _CHOICES and value not in _CHOICES[name]:
+        raise UsageError(f"{said_by} is {value!r}", hint=f"write one of: {', '.join(_CHOICES[name])}")
+    convert = _CONVERSIONS.get(name)
+    return value if convert is None else convert(value, said_by)
+
+
+def _seconds(value: Any, said_by: str) -> float:
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError):
+        seconds = 0.0
+    if not seconds > 0:
+        raise UsageError(f"{said_by} is {value!r}, which is not a number of seconds above 0")
+    return seconds
+
+
+def _path(value: Any, said_by: str) -> Path:
+    if not str(value).strip():
+        raise UsageError(f"{said_by} is an empty path")
+    return Path(value).expanduser().absolute()
+
+
+def _texts(value: Any, said_by: str) -> tuple[str, ...]:
+    if isinstance(value, str):
+        raise UsageError(f"{said_by} is one text where a list of texts is wanted", hint="put it into a list")
+    return tuple(str(item) for item in value)
+
+
+_CONVERSIONS: Mapping[str, Callable[[Any, str], Any]] = {
+    **dict.fromkeys(_SECONDS, _seconds),
+    **dict.fromkeys(_PATHS, _path),
+    **dict.fromkeys(_LISTS, _texts),
+}

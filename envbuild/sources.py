@@ -1,0 +1,184 @@
+"""Sdists and directories as sources: fetching a locked one, and what its build asks for (PEP 517, PEP 518).
+
+Fetched sdists are kept in the store's ``sdists`` folder under their sha256; a file whose content is not that is never
+put there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import tarfile
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from envbuild.errors import DownloadFailed, HashMismatch, LockError
+from envbuild.indexes import Indexes
+from envbuild.redaction import redacted
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+DEFAULT_BACKEND = "setuptools.build_meta:__legacy__"
+# What PEP 518 has a frontend assume where there is no pyproject.toml.
+_DEFAULT_REQUIRES = ("setuptools>=40.8.0",)
+_TIMEOUT_SECONDS = 120.0
+_READ_LIMIT = 4 * 2**20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildSystem:
+    """A source's ``[build-system]``, and whether its setup script may ask for more."""
+
+    requires: tuple[str, ...]
+    backend: str
+    backend_path: tuple[str, ...] = ()
+    asks_more: bool = False
+
+    @property
+    def is_setuptools(self) -> bool:
+        """Whether setuptools builds it: what its hook asks for is then known without running it."""
+        return self.backend.split(":")[0] == "setuptools.build_meta" and not self.backend_path
+
+
+def fetch(url: str, sha256: str, home: Path, indexes: Indexes) -> Path:
+    """A locked file, from the store or from where it lies.
+
+    :raises DownloadFailed: it cannot be had.
+    :raises HashMismatch: its content is not what was locked.
+    """
+    kept = home / "sdists" / sha256
+    if kept.exists():
+        return kept
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    total = hashlib.sha256()
+    descriptor, name = tempfile.mkstemp(dir=kept.parent)
+    try:
+        with open(descriptor, "wb") as file:
+            _download(_with_login(url, indexes), file, total)
+        if total.hexdigest() != sha256:
+            raise HashMismatch(
+                f"{redacted(url)} has sha256 {total.hexdigest()}; {sha256} is locked",
+                hint="the index serves another file than it did; do not install it",
+            )
+        os.replace(name, kept)
+    finally:
+        Path(name).unlink(missing_ok=True)
+    return kept
+
+
+def _with_login(url: str, indexes: Indexes) -> str:
+    """A file's URL with the credentials of the index on the same host."""
+    from urllib.parse import urlsplit, urlunsplit
+
+    parts = urlsplit(url)
+    for index in indexes.logged_in().urls():
+        known = urlsplit(index)
+        if known.hostname == parts.hostname and known.port == parts.port and "@" in known.netloc:
+            return urlunsplit(parts._replace(netloc=known.netloc))
+    return url
+
+
+def _download(url: str, file: IO[bytes], total: hashlib._Hash) -> None:
+    if url.startswith("file:"):
+        from urllib.parse import unquote, urlsplit
+
+        content = Path(unquote(urlsplit(url).path)).read_bytes()
+        file.write(content)
+        total.update(content)
+        return
+    import ssl
+
+    import httpx
+    import truststore
+
+    try:
+        context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        with (
+            httpx.Client(verify=context, timeout=_TIMEOUT_SECONDS, follow_redirects=True) as client,
+            client.stream("GET", url) as answer,
+        ):
+            answer.raise_for_status()
+            for chunk in answer.iter_bytes():
+                file.write(chunk)
+                total.update(chunk)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise DownloadFailed(f"{redacted(url)} cannot be fetched: {redacted(str(error))}") from error
+
+
+def build_system_of(source: Path) -> BuildSystem:
+    """The build system of an sdist (tar or zip) or of a directory.
+
+    :raises LockError: its pyproject.toml is damaged.
+    """
+    texts = {name: _read_member(source, name) for name in ("pyproject.toml", "setup.py", "setup.cfg")}
+    asks_more = any("setup_requires" in (texts[name] or "") for name in ("setup.py", "setup.cfg"))
+    try:
+        table = tomllib.loads(texts["pyproject.toml"] or "").get("build-system")
+    except tomllib.TOMLDecodeError as error:
+        raise LockError(f"the pyproject.toml in {source.name} is damaged: {error}") from error
+    if not isinstance(table, dict) or "requires" not in table:
+        return BuildSystem(requires=_DEFAULT_REQUIRES, backend=DEFAULT_BACKEND, asks_more=asks_more)
+    return BuildSystem(
+        requires=tuple(str(line) for line in table["requires"]),
+        backend=str(table.get("build-backend", DEFAULT_BACKEND)),
+        backend_path=tuple(str(path) for path in table.get("backend-path", ())),
+        asks_more=asks_more,
+    )
+
+
+def _read_member(source: Path, name: str) -> str | None:
+    """A file at a source's top; in an archive that is the one directory that holds everything."""
+    if source.is_dir():
+        path = source / name
+        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None
+    if zipfile.is_zipfile(source):
+        with zipfile.ZipFile(source) as archive:
+            found = [info for info in archive.namelist() if _is_top(info, name)]
+            return None if not found else archive.read(found[0])[:_READ_LIMIT].decode("utf-8", "replace")
+    with tarfile.open(source) as tar:
+        for member in tar:
+            if _is_top(member.name, name) and member.isfile():
+                content = tar.extractfile(member)
+                return None if content is None else content.read(_READ_LIMIT).decode("utf-8", "replace")
+    return None
+
+
+def _is_top(path: str, name: str) -> bool:
+    parts = PurePosixPath(path).parts
+    return len(parts) == 2 and parts[1] == name
+
+
+def unpack(source: Path, place: Path) -> Path:
+    """Unpack an sdist below a directory and give its top; links and paths that lead out are refused.
+
+    :raises LockError: the archive is damaged or leads out of itself.
+    """
+    try:
+        if zipfile.is_zipfile(source):
+            with zipfile.ZipFile(source) as archive:
+                archive.extractall(place)  # noqa: S202 - ZipFile cuts absolute paths and `..` off itself
+        else:
+            with tarfile.open(source) as tar:
+                _extract(tar, place)
+    except (tarfile.TarError, zipfile.BadZipFile, OSError) as error:
+        raise LockError(f"the sdist {source.name} cannot be unpacked: {error}") from error
+    tops = [path for path in place.iterdir() if path.is_dir()]
+    return tops[0] if len(tops) == 1 else place
+
+
+def _extract(tar: tarfile.TarFile, place: Path) -> None:
+    if hasattr(tarfile, "data_filter"):
+        tar.extractall(place, filter="data")
+        return
+    # CPython 3.10 before 3.10.12 has no filters: take plain files and directories inside alone.
+    for member in tar:
+        parts = PurePosixPath(member.name).parts
+        if (member.isfile() or member.isdir()) and ".." not in parts and not member.name.startswith("/"):
+            tar.extract(member, place)

@@ -1,0 +1,454 @@
+"""What a model asks for, as written: one rule for which file wins, a notice for each disagreement.
+
+==================  ===============================================================================================
+Python              python_env.yaml, then conda.yaml, then MLmodel, then inferred from the date
+pip requirements    the file or lines that python_env.yaml's ``dependencies`` give, then conda.yaml's pip list, then
+                    a lone requirements.txt
+build dependencies  python_env.yaml's ``build_dependencies``, else pip, setuptools and wheel, as MLflow itself has them
+conda packages      conda.yaml alone, by an explicit list of names; what pip lists already wins
+mlflow              an exact pin, then ``mlflow_version`` where it lies in the stated range, then as of the date;
+                    a ``mlflow.*`` loader and nobody who names mlflow: it is added
+==================  ===============================================================================================
+
+A version range for Python (``python>=3.8``) gives way to an exact version from a later file that lies in the range.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.version import InvalidVersion, Version
+
+from envbuild import conda_names, document
+from envbuild.document import Node
+from envbuild.errors import Place, SpecError
+from envbuild.model import Model, Notice, Said
+from envbuild.requirement import Demand, IndexLine, Lines, Reading, read_conda_spec, read_file, read_line
+
+PYTHON_ENV, CONDA_ENV, REQUIREMENTS = "python_env.yaml", "conda.yaml", "requirements.txt"
+MLFLOW_NAMES = ("mlflow", "mlflow-skinny")
+
+# The Python that most people had when a model without any was saved: minor version, from which date on.
+_PYTHON_BY_DATE = (
+    ("2018-01-01", "3.6"),
+    ("2020-01-01", "3.7"),
+    ("2021-07-01", "3.8"),
+    ("2023-01-01", "3.9"),
+    ("2024-01-01", "3.10"),
+    ("2025-01-01", "3.11"),
+    ("2026-01-01", "3.12"),
+)
+
+# MLflow's flavors record the version of the library that made the model: key, and the package it belongs to.
+FLAVOR_VERSIONS: Mapping[str, str] = {
+    "catboost_version": "catboost",
+    "cloudpickle_version": "cloudpickle",
+    "fastai_version": "fastai",
+    "keras_version": "keras",
+    "lgb_version": "lightgbm",
+    "onnx_version": "onnx",
+    "pmdarima_version": "pmdarima",
+    "prophet_version": "prophet",
+    "pyspark_version": "pyspark",
+    "pytorch_version": "torch",
+    "sklearn_version": "scikit-learn",
+    "spacy_version": "spacy",
+    "statsmodels_version": "statsmodels",
+    "transformers_version": "transformers",
+    "xgb_version": "xgboost",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PythonDemand:
+    """The Python asked for: ``text`` is ``3.8.5`` or, where no patch release is named, ``3.8``."""
+
+    text: str
+    place: Place | None
+    source: str
+    """``python_env.yaml``, ``conda.yaml``, ``MLmodel``, ``inferred`` or ``override``."""
+
+    @property
+    def minor(self) -> str:
+        """``3.8`` of ``3.8.5``."""
+        return ".".join(self.text.split(".")[:2])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentSpec:
+    """Everything that a model asks of its environment, each demand with its place."""
+
+    model: Path
+    python: PythonDemand
+    demands: tuple[Demand, ...]
+    constraints: tuple[Demand, ...]
+    index_lines: tuple[IndexLine, ...]
+    created: datetime | None
+    versions_stated: tuple[Demand, ...]
+    """Exact versions that are stated anywhere (pins, flavors, ``mlflow_version``): what dates a model without a date."""
+    notices: tuple[Notice, ...]
+
+    def digest(self) -> str:
+        """sha256 over all that decides what is resolved; lines, order and wording of notices are not in it."""
+        content = {
+            "python": self.python.text,
+            "demands": sorted(self._identity(demand) for demand in self.demands),
+            "constraints": sorted(self._identity(demand) for demand in self.constraints),
+            "indexes": sorted([line.option, line.url] for line in self.index_lines),
+            "created": None if self.created is None else self.created.isoformat(),
+            "stated": sorted(demand.text for demand in self.versions_stated),
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def _identity(self, demand: Demand) -> list[str]:
+        content = "" if demand.path is None else digest_of(self.model / demand.path)
+        return [demand.text, demand.origin, content]
+
+
+def read_spec(model: Model, expand: Mapping[str, str] | None = None) -> EnvironmentSpec:
+    """What a model asks for.
+
+    :param expand: variables that ``${VAR}`` in the model's files may name, with their values.
+    :raises SpecError: a file says something that cannot be understood.
+    :raises ModelUnreadable: a file is not of the kind that its name says.
+    """
+    reading = Reading(model=model.path, expand=expand or {})
+    notices = list(model.notices)
+    python_env = _named_file(model, model.pyfunc.python_env, PYTHON_ENV, notices)
+    conda_env = _named_file(model, model.pyfunc.conda_env, CONDA_ENV, notices)
+    lines = _pip_lines(model, python_env, conda_env, reading, notices)
+    named = {demand.name for demand in lines.demands}
+    # An image of a conda environment may list what pip lists as well; pip's word is the later one.
+    demands = [*lines.demands, *(d for d in _conda_demands(conda_env, notices) if d.name not in named)]
+    demands += _flavor_demands(model, {demand.name for demand in demands}, have_files=bool(demands))
+    demands += _mlflow_demands(model, demands, notices)
+    demands += _build_demands(python_env, {demand.name for demand in demands}, reading, notices)
+    return EnvironmentSpec(
+        model=model.path,
+        python=_python(model, python_env, conda_env, notices),
+        demands=_unique(demands),
+        constraints=lines.constraints,
+        index_lines=lines.index_lines,
+        created=model.created,
+        versions_stated=_versions_stated(model, demands),
+        notices=(*notices, *lines.notices),
+    )
+
+
+def digest_of(path: Path) -> str:
+    """sha256 of a file, or of the names and contents below a directory (byte code and version control left out).
+
+    :raises SpecError: a link in it leads out of it.
+    """
+    if path.is_file():
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    total = hashlib.sha256()
+    for below in sorted(path.rglob("*")):
+        relative = below.relative_to(path)
+        if {"__pycache__", ".git"} & set(relative.parts) or not below.is_file():
+            continue
+        if not below.resolve().is_relative_to(path.resolve()):
+            raise SpecError(f"{below} leads out of {path}")
+        total.update(json.dumps([relative.as_posix(), hashlib.sha256(below.read_bytes()).hexdigest()]).encode())
+    return total.hexdigest()
+
+
+def _named_file(model: Model, said: Said | None, default: str, notices: list[Notice]) -> Node | None:
+    """The file that MLmodel names, or the one that lies beside it under its usual name."""
+    if said is not None:
+        path = model.path / said.text
+        if path.exists():
+            return document.read(path)
+        message = f"MLmodel names {said.text}, which the model does not have"
+        notices.append(Notice(code="file-missing", message=message, place=said.place))
+    path = model.path / default
+    return document.read(path) if path.exists() else None
+
+
+def _pip_lines(
+    model: Model, python_env: Node | None, conda_env: Node | None, reading: Reading, notices: list[Notice]
+) -> Lines:
+    """The pip requirements of the source that wins; the others are held against it."""
+    sources: list[Lines] = []
+    if python_env is not None and (listed := python_env.get("dependencies")) is not None:
+        sources.append(_listed(listed, reading, notices))
+    if conda_env is not None:
+        pip_lists = [node.get("pip") for node in _entries(conda_env)]
+        if any(node is not None for node in pip_lists):
+            found = [_listed(node, reading, notices) for node in pip_lists if node is not None]
+            sources.append(sum(found, Lines()))
+    lone = model.path / REQUIREMENTS
+    if lone.is_file() and (not sources or _is_other_file(sources[0], lone)):
+        sources.append(read_file(lone, reading))
+    for other in sources[1:]:
+        notices.extend(_disagreements(sources[0].demands, other.demands))
+    return sources[0] if sources else Lines()
+
+
+def _is_other_file(lines: Lines, path: Path) -> bool:
+    return all(demand.place is None or demand.place.file != str(path) for demand in lines.demands)
+
+
+def _listed(node: Node, reading: Reading, notices: list[Notice]) -> Lines:
+    """Requirement lines in a YAML list; a file that they include and that is missing is a notice, not an error."""
+    if node.kind != "sequence":
+        raise SpecError("this is not a list of requirements", place=node.place)
+    lines = Lines()
+    for element in node.elements():
+        if element.kind != "scalar" or element.text is None:
+            raise SpecError("this is not a requirement", place=element.place)
+        missing = _missing_include(element.text, reading)
+        if missing is not None:
+            message = f"{missing} is included here, and the model does not have it"
+            notices.append(Notice(code="file-missing", message=message, place=element.place))
+        elif element.text.strip():
+            lines += read_line(element.text.strip(), element.place, reading)
+    return lines
+
+
+def _missing_include(text: str, reading: Reading) -> str | None:
+    words = text.split()
+    if len(words) == 2 and words[0] in ("-r", "--requirement") and not Path(words[1]).is_absolute():
+        return None if (reading.model / words[1]).exists() else words[1]
+    return None
+
+
+def _entries(conda_env: Node) -> tuple[Node, ...]:
+    listed = conda_env.get("dependencies")
+    if listed is None:
+        return ()
+    if listed.kind != "sequence":
+        raise SpecError("conda.yaml's dependencies are not a list", place=listed.place)
+    return listed.elements()
+
+
+def _conda_demands(conda_env: Node | None, notices: list[Notice]) -> list[Demand]:
+    """conda.yaml's own packages, under their names on the index."""
+    found: list[Demand] = []
+    for node in _entries(conda_env) if conda_env is not None else ():
+        if node.kind != "scalar" or node.text is None:
+            continue
+        spec = read_conda_spec(node.text, node.place)
+        name = conda_names.on_index(spec.name)
+        if spec.name == "python" or (spec.name == "pip" and not spec.specifier):
+            continue
+        if name is None and spec.name in conda_names.NATIVE:
+            message = f"{spec.name} is a native library; wheels bring their own, and it is not installed"
+            notices.append(Notice(code="conda-native", message=message, place=node.place))
+        elif name is None:
+            raise SpecError(
+                f"the conda package {spec.name!r} is not on the list of names that are known on the index",
+                place=node.place,
+                hint="name the package in conda.yaml's pip list if it is on the index, or remove the line",
+            )
+        else:
+            found.append(
+                Demand(text=f"{name}{spec.specifier}", kind="index", name=name, origin="conda", place=node.place)
+            )
+    return [replace(d, name=d.name.replace("_", "-").replace(".", "-") if d.name else None) for d in found]
+
+
+def _flavor_demands(model: Model, named: set[str | None], *, have_files: bool) -> list[Demand]:
+    """What the flavors' own version fields ask for, in a model that has no file of requirements at all."""
+    if have_files:
+        return []
+    return [demand for demand in _flavor_versions(model) if demand.name not in named]
+
+
+def _flavor_versions(model: Model) -> list[Demand]:
+    found = []
+    for flavor, content in model.flavors.items():
+        for key, name in FLAVOR_VERSIONS.items():
+            version = content.get(key)
+            if version is not None and _version(str(version)) is not None:
+                place = model.flavor_places[flavor]
+                found.append(Demand(text=f"{name}=={version}", kind="index", name=name, origin="flavor", place=place))
+    return found
+
+
+def _mlflow_demands(model: Model, demands: list[Demand], notices: list[Notice]) -> list[Demand]:
+    """The mlflow that made the model, where the files leave that open."""
+    naming = [demand for demand in demands if demand.name in MLFLOW_NAMES]
+    stated = model.mlflow_version
+    version = None if stated is None else _version(stated.text)
+    if any(demand.pin is not None or demand.kind != "index" for demand in naming):
+        return []
+    if not naming and not model.pyfunc.loader_module.startswith("mlflow."):
+        return []
+    if stated is not None and (version is None or version.local is not None):
+        message = f"mlflow_version is {stated.text!r}, no release of the index; mlflow is taken as of the date"
+        notices.append(Notice(code="mlflow-version-unusable", message=message, place=stated.place))
+        version = None
+    name = naming[0].name if naming else "mlflow"
+    if version is not None and stated is not None:
+        if all(demand.specifier.contains(version, prereleases=True) for demand in naming):
+            return [Demand(text=f"{name}=={version}", kind="index", name=name, origin="mlflow", place=stated.place)]
+        message = f"mlflow_version is {version}, which the requirements rule out; they count"
+        notices.append(Notice(code="mlflow-version-disagrees", message=message, place=stated.place))
+    if naming:
+        return []
+    message = f"the loader {model.pyfunc.loader_module} is mlflow's own and nobody names mlflow; it is added"
+    notices.append(Notice(code="mlflow-added", message=message, place=model.pyfunc.place))
+    return [Demand(text="mlflow", kind="index", name="mlflow", origin="mlflow", place=model.pyfunc.place)]
+
+
+def _build_demands(
+    python_env: Node | None, named: set[str | None], reading: Reading, notices: list[Notice]
+) -> list[Demand]:
+    """pip, setuptools and wheel: part of the environment, since many an mlflow imports ``pkg_resources``."""
+    listed = None if python_env is None else python_env.get("build_dependencies")
+    building = replace(reading, origin="build")
+    if listed is not None:
+        found = _listed(listed, building, notices).demands
+    else:
+        found = tuple(
+            Demand(text=name, kind="index", name=name, origin="build", place=None)
+            for name in ("pip", "setuptools", "wheel")
+        )
+    return [demand for demand in found if demand.name not in named]
+
+
+def _python(model: Model, python_env: Node | None, conda_env: Node | None, notices: list[Notice]) -> PythonDemand:
+    """The Python of the first source that has one, made exact by a later one where it is a range."""
+    stated = list(_pythons_stated(model, python_env, conda_env))
+    if not stated:
+        return _inferred_python(model, notices)
+    (first, wanted), others = stated[0], stated[1:]
+    for other, specifier in others:
+        exact = _exact_python(specifier)
+        if exact is not None and wanted.contains(exact):
+            if _exact_python(wanted) is None:
+                return replace(first, text=exact)
+        elif str(specifier) != str(wanted):
+            message = (
+                f"{other.source} says Python {other.text}, {first.source} says {first.text}; {first.source} counts"
+            )
+            notices.append(Notice(code="python-disagrees", message=message, place=other.place))
+    return replace(first, text=_exact_python(wanted) or _oldest_python(wanted, first, model))
+
+
+def _pythons_stated(
+    model: Model, python_env: Node | None, conda_env: Node | None
+) -> Iterable[tuple[PythonDemand, SpecifierSet]]:
+    node = None if python_env is None else python_env.get("python")
+    if node is not None:
+        yield _stated(node.text or "", node.place, PYTHON_ENV)
+    for entry in _entries(conda_env) if conda_env is not None else ():
+        if entry.kind == "scalar" and entry.text is not None:
+            spec = read_conda_spec(entry.text, entry.place)
+            if spec.name == "python" and spec.specifier:
+                demand = PythonDemand(text=str(spec.specifier), place=entry.place, source=CONDA_ENV)
+                yield replace(demand, text=_exact_python(spec.specifier) or str(spec.specifier)), spec.specifier
+    said = model.pyfunc.python_version
+    if said is not None:
+        yield _stated(said.text, said.place, "MLmodel")
+
+
+def _stated(text: str, place: Place, source: str) -> tuple[PythonDemand, SpecifierSet]:
+    demand = PythonDemand(text=text.strip(), place=place, source=source)
+    version = _version(text)
+    try:
+        if version is None:
+            return demand, SpecifierSet(text)
+        full = len(version.release) >= 3
+        return demand, SpecifierSet(f"=={version}" if full else f"=={version}.*")
+    except InvalidSpecifier as error:
+        raise SpecError(f"{text!r} is no Python version", place=place) from error
+
+
+def _exact_python(specifier: SpecifierSet) -> str | None:
+    """``3.8.5`` of ``==3.8.5``."""
+    exact = [s.version for s in specifier if s.operator in ("==", "===") and not s.version.endswith(".*")]
+    return exact[0] if len(exact) == 1 and len(specifier) == 1 else None
+
+
+def _oldest_python(wanted: SpecifierSet, demand: PythonDemand, model: Model) -> str:
+    """The minor version of a range: the one usual when the model was made, else the oldest that it allows."""
+    minors = [f"3.{minor}" for minor in range(6, 20)]
+    allowed = [m for m in minors if any(wanted.contains(f"{m}.{patch}") for patch in range(30))]
+    if not allowed:
+        raise SpecError(
+            f"no Python that envbuild can run lies in {demand.text!r}",
+            place=demand.place,
+            hint="envbuild runs Python 3.6 and later; --python 3.6 tries the oldest",
+        )
+    usual = None if model.created is None else _usual_python(model.created)
+    return usual if usual in allowed else allowed[0]
+
+
+def _usual_python(created: datetime) -> str:
+    day = created.date().isoformat()
+    return [minor for since, minor in _PYTHON_BY_DATE if since <= day][-1]
+
+
+def _inferred_python(model: Model, notices: list[Notice]) -> PythonDemand:
+    text = "3.8" if model.created is None else _usual_python(model.created)
+    basis = "the model has no date either" if model.created is None else f"usual in {model.created:%B %Y}"
+    message = f"no file says which Python made the model; {text} is assumed ({basis}); --python decides otherwise"
+    notices.append(Notice(code="python-inferred", message=message))
+    return PythonDemand(text=text, place=None, source="inferred")
+
+
+def _disagreements(winning: tuple[Demand, ...], losing: tuple[Demand, ...]) -> list[Notice]:
+    """A notice for each package on which another file says something else."""
+    ours = {demand.name: demand for demand in winning if demand.name}
+    theirs = {demand.name: demand for demand in losing if demand.name}
+    found = []
+    for name in sorted(ours.keys() | theirs.keys()):
+        mine, other = ours.get(name), theirs.get(name)
+        if mine is not None and other is not None and mine.text != other.text:
+            message = f"{other.text} is asked for here, {mine.text} in {mine.place}; the latter counts"
+            found.append(Notice(code="requirement-disagrees", message=message, place=other.place))
+        elif mine is None and other is not None:
+            message = f"{other.text} is asked for here alone; the file that counts does not have it: not installed"
+            found.append(Notice(code="requirement-disagrees", message=message, place=other.place))
+    return found
+
+
+def _versions_stated(model: Model, demands: list[Demand]) -> tuple[Demand, ...]:
+    pins = [demand for demand in demands if demand.kind == "index" and demand.pin is not None]
+    stated = [*pins, *_flavor_versions(model)]
+    said = model.mlflow_version
+    if said is not None and _version(said.text) is not None:
+        text = f"mlflow=={said.text}"
+        stated.append(Demand(text=text, kind="index", name="mlflow", origin="mlflow", place=said.place))
+    return _unique(stated)
+
+
+def _unique(demands: list[Demand]) -> tuple[Demand, ...]:
+    """Each demand once: the same text from two files is one demand, placed where it stands first."""
+    seen: dict[str, Demand] = {}
+    for demand in demands:
+        seen.setdefault(demand.text, demand)
+    return tuple(seen.values())
+
+
+def _version(text: str) -> Version | None:
+    try:
+        return Version(text)
+    except InvalidVersion:
+        return None
+
+
+def spec_to_dict(spec: EnvironmentSpec) -> dict[str, Any]:
+    """The form that ``inspect --json`` prints."""
+    return {
+        "python": {"version": spec.python.text, "source": spec.python.source, "place": _place(spec.python.place)},
+        "requirements": [
+            {"requirement": d.text, "kind": d.kind, "origin": d.origin, "place": _place(d.place)} for d in spec.demands
+        ],
+        "constraints": [{"requirement": d.text, "place": _place(d.place)} for d in spec.constraints],
+        "index_lines": [{"option": i.option, "url": i.url, "place": _place(i.place)} for i in spec.index_lines],
+        "digest": spec.digest(),
+    }
+
+
+def _place(place: Place | None) -> str | None:
+    return None if place is None else str(place)

@@ -1,0 +1,214 @@
+"""Running uv: one place for where it is, what it may see and what its words mean.
+
+uv is a program of its own, installed with us and pinned exactly. It gets an environment made from scratch, and its
+indexes by a settings file of mode 0600 that is removed afterwards: what sdists run while they are built inherits uv's
+environment, so that neither credentials nor a home may be in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sysconfig
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from envbuild import process
+from envbuild.errors import InternalError
+from envbuild.indexes import Indexes
+from envbuild.process import Completed
+from envbuild.progress import Report, Step
+from envbuild.redaction import redacted, secrets_of
+from envbuild.settings import Settings
+
+# What the network, the compiler and the system's certificates need; nothing that holds a credential by habit.
+_PASSED = (
+    "PATH",
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "NO_PROXY",
+    "no_proxy",
+    "CC",
+    "CXX",
+    "CFLAGS",
+    "CXXFLAGS",
+    "LDFLAGS",
+    "CPATH",
+    "LIBRARY_PATH",
+    "LD_LIBRARY_PATH",
+    "PKG_CONFIG_PATH",
+    "MAKEFLAGS",
+)
+_PROXIES = {"http-proxy": ("HTTP_PROXY", "http_proxy"), "https-proxy": ("HTTPS_PROXY", "https_proxy")}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One call of uv: its arguments, the indexes it may ask, and where it runs."""
+
+    arguments: Sequence[str]
+    settings: Settings
+    indexes: Indexes = Indexes()
+    cwd: Path | None = None
+    stdin: str = ""
+    timeout: float | None = None
+    offline: bool = False
+
+
+@lru_cache(maxsize=1)
+def binary() -> str:
+    """The uv that belongs to this envbuild.
+
+    :raises InternalError: the installation is broken.
+    """
+    scripts = Path(sysconfig.get_path("scripts")) / "uv"
+    if scripts.exists():
+        return str(scripts)
+    from uv import find_uv_bin
+
+    try:
+        return str(find_uv_bin())
+    except FileNotFoundError as error:
+        raise InternalError("uv is not installed beside envbuild", hint="install envbuild again with pip") from error
+
+
+def run(call: Call, report: Report) -> Completed:
+    """Run uv to its end; its words are redacted before anybody sees them.
+
+    :raises process.TimedOutWaiting: after ``call.timeout`` seconds.
+    """
+    indexes = call.indexes.logged_in()
+    secrets = secrets_of(indexes.urls())
+    with _private_files(indexes) as private:
+        done = process.run(
+            [
+                binary(),
+                *call.arguments,
+                "--config-file",
+                str(private / "uv.toml"),
+                "--cache-dir",
+                str(call.settings.home / "uv"),
+                "--no-python-downloads",
+                *(["--offline"] if call.offline or call.settings.offline else []),
+            ],
+            env=_environ(private),
+            cwd=call.cwd,
+            stdin=call.stdin.encode(),
+            timeout=call.timeout,
+            on_line=lambda line: _report_line(redacted(line, secrets), report),
+        )
+    return Completed(
+        argv=done.argv,
+        returncode=done.returncode,
+        stdout=redacted(done.stdout, secrets),
+        stderr=redacted(done.stderr, secrets),
+        seconds=done.seconds,
+    )
+
+
+@contextlib.contextmanager
+def _private_files(indexes: Indexes) -> Iterator[Path]:
+    """A directory of mode 0700 with uv's settings file and an empty home."""
+    with tempfile.TemporaryDirectory(prefix="envbuild-uv-") as name:
+        private = Path(name)
+        (private / "home").mkdir()
+        settings = private / "uv.toml"
+        descriptor = os.open(settings, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(descriptor, "w", encoding="utf-8") as file:
+            file.write(_settings_text(indexes))
+        yield private
+
+
+def _settings_text(indexes: Indexes) -> str:
+    import tomli_w
+
+    content: dict[str, object] = {"index": [{"url": url} for url in indexes.extra]}
+    if indexes.main is not None:
+        content["index"] = [*({"url": url} for url in indexes.extra), {"url": indexes.main, "default": True}]
+    if indexes.find_links:
+        content["find-links"] = list(indexes.find_links)
+    if indexes.from_model:
+        # A model's own index holds a few packages in versions of its own beside copies of others: pip, which these
+        # models were made with, takes the best of all indexes.
+        content["index-strategy"] = "unsafe-best-match"
+    for key, names in _PROXIES.items():
+        if value := next((os.environ[name] for name in names if os.environ.get(name)), None):
+            content[key] = value
+    return tomli_w.dumps(content)
+
+
+def _environ(private: Path) -> Mapping[str, str]:
+    passed = {name: os.environ[name] for name in _PASSED if name in os.environ}
+    # Old sdists read their own files in the locale's encoding.
+    return {"LC_ALL": "C.UTF-8", **passed, "HOME": str(private / "home"), "UV_NO_PROGRESS": "1"}
+
+
+_DOWNLOAD = re.compile(r"^\s*(Downloading|Downloaded|Building|Built) (\S+)(?: \(([\d.]+)\s*(B|KiB|MiB|GiB)\))?")
+_SUMMARY = re.compile(r"^(Resolved|Prepared|Installed) (\d+) packages?")
+_UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+
+
+def _report_line(line: str, report: Report) -> None:
+    """A line of uv's as a step of ours; lines that say no step are left out."""
+    if (match := _DOWNLOAD.match(line)) is not None:
+        verb, what, size, unit = match.groups()
+        phase = "downloading" if verb.startswith("Download") else "building"
+        count = None if size is None else int(float(size) * _UNITS[unit])
+        report(Step("downloading" if phase == "downloading" else "building", what, done=verb in _DONE, bytes=count))
+    elif (match := _SUMMARY.match(line)) is not None:
+        phase_of = {"Resolved": "resolving", "Prepared": "downloading", "Installed": "installing"}
+        verb, number = match.groups()
+        text = f"{number} packages {verb.lower()}"
+        step_phase = phase_of[verb]
+        if step_phase == "resolving":
+            report(Step("resolving", text, done=True, count=int(number)))
+        elif step_phase == "installing":
+            report(Step("installing", text, done=True, count=int(number)))
+
+
+_DONE = ("Downloaded", "Built")
+
+
+@lru_cache(maxsize=1)
+def default_index(home: Path) -> str:
+    """The URL of the index that uv asks when none is given: uv's own word for it."""
+    done = process.run(
+        [binary(), "pip", "compile", "-", "--emit-index-url", "--no-header", "--offline", "--no-config"]
+        + ["--no-python-downloads", "--cache-dir", str(home / "uv")],
+        env={"PATH": os.environ.get("PATH", ""), "HOME": str(home)},
+        stdin=b"",
+    )
+    match = re.search(r"^--index-url (\S+)$", done.stdout, re.MULTILINE)
+    if match is None:
+        raise InternalError("uv does not say its default index", details=done.stderr.splitlines()[-5:])
+    return match.group(1)
+
+
+def managed_python(version: str, settings: Settings, report: Report) -> Path | None:
+    """A Python that uv fetches and keeps in our store; ``None`` where it has none or cannot reach it."""
+    report(Step("downloading", f"Python {version}"))
+    place = settings.home / "python"
+    environ = {**_environ_for_python(), "UV_PYTHON_INSTALL_DIR": str(place), "UV_NO_PROGRESS": "1"}
+    options = ["--no-config", "--cache-dir", str(settings.home / "uv")]
+    try:
+        done = process.run([binary(), "python", "install", "--no-bin", version, *options], env=environ, timeout=600.0)
+        if done.returncode != 0:
+            return None
+        found = process.run(
+            [binary(), "python", "find", "--managed-python", version, *options], env=environ, timeout=60.0
+        )
+    except process.TimedOutWaiting:
+        return None
+    return Path(found.stdout.strip()) if found.returncode == 0 and found.stdout.strip() else None
+
+
+def _environ_for_python() -> dict[str, str]:
+    names = (*_PASSED, "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "HOME")
+    return {name: os.environ[name] for name in names if name in os.environ}

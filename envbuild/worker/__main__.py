@@ -1,0 +1,56 @@
+"""The worker: loads one model in the model's own Python and predicts with it, for the bridge at the other end.
+
+Started as ``PYTHON -I -S <this folder> HOST_PID``, as the leader of a session of its own. ``HOST_PID`` is the process
+that must stay alive for the worker to go on; ``0`` means that nobody is watched (another program is the parent).
+
+The protocol (version 1), over the fds 0 and 1 that the worker was started with:
+
+* A frame is one line of JSON, the header, then exactly ``length`` bytes, the payload. Each header has ``protocol``
+  (1), ``id`` (an answer has its question's), ``verb``, ``content_type`` and ``length``.
+* The worker speaks first: ``ready`` (id 0) with ``{"protocol", "python", "implementation", "executable", "pid",
+  "loader"}``; ``loader`` is ``mlflow`` or, in an environment without it, ``loader_module``.
+* The host asks ``load`` (once; it may be sent before ``ready`` was read), ``predict`` (any number of times) and
+  ``stop``.
+* The worker answers ``loaded``, ``predicted`` (its header has ``nulls``, the number of NaN and infinities that were
+  made null) or ``failed``, whose payload is ``{"code", "message", "exception"}``. ``stop`` is answered by ending with
+  exit status 0.
+* The codes of ``failed``: ``model-not-loaded``, ``input-invalid``, ``input-mismatch``, ``model-raised``,
+  ``output-invalid``, ``worker-protocol``.
+* A frame whose header can be read but not served (its version, its verb, its order) is answered with ``failed`` and
+  the worker goes on. After a header that cannot be read nobody knows where the next frame begins: the worker says
+  ``failed`` and ends with exit status 3.
+* End of file means that the host is gone: the whole process group is killed, in the middle of a prediction too.
+
+The order of the start matters. The fds are moved away first, since anything after that may print; the worker ties its
+life to the host's second; ``site`` comes third, since the environment's ``.pth`` files and ``sitecustomize`` run there;
+only then is ``ready`` said.
+"""
+
+import importlib
+import os
+import sys
+import types
+
+PACKAGE = "_envbuild_worker"
+
+
+def main() -> None:
+    """Bring the worker up in the order that the module's docstring gives, and serve."""
+    # Python put this folder first on the path; a model's ``import parsing`` must not find ours.
+    folder = os.path.abspath(sys.path.pop(0))
+    writes_bytecode = not sys.dont_write_bytecode
+    sys.dont_write_bytecode = True  # this folder belongs to the host, perhaps to root
+    package = types.ModuleType(PACKAGE, "The worker's own modules, under a name that no model has.")
+    package.__path__ = [folder]
+    sys.modules[PACKAGE] = package
+    channel = importlib.import_module(PACKAGE + ".channel").take_over()
+    importlib.import_module(PACKAGE + ".lifeline").tie(channel, int(sys.argv[1]))
+    serving = importlib.import_module(PACKAGE + ".serving")
+    sys.dont_write_bytecode = not writes_bytecode
+    sys.argv[:] = [""]
+    importlib.import_module("site").main()
+    serving.serve(channel)
+
+
+if __name__ == "__main__":
+    main()

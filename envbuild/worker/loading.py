@@ -1,0 +1,126 @@
+"""Loading: from what ``load`` says to an object that predicts."""
+
+import importlib
+import importlib.util
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable
+
+# Where mlflow holds the input against the signature, by the names of its functions since 1.9.
+ENFORCEMENT = ("_enforce_", "_validate_prediction_input", "_validate_data_against_type_hint", "_convert_data_to_type")
+
+
+class Mismatch(Exception):
+    """The input does not fit the model's signature."""
+
+
+class Loaded:
+    """A model that predicts, however it was loaded."""
+
+    def __init__(self, predict: "Callable[..., Any]", enforces: bool, takes_raw_inputs: bool = False) -> None:
+        """
+        :param predict: called with the data, and with ``params`` where the request has them.
+        :param enforces: whether it holds the input against the signature itself.
+        :param takes_raw_inputs: its signature came from type hints, so ``inputs`` is passed as it is.
+        """
+        self._predict = predict
+        self.enforces = enforces
+        self.takes_raw_inputs = takes_raw_inputs
+
+    def predict(self, data: "Any", params: "dict[str, Any] | None") -> "Any":
+        """Predict; ``params`` are passed only when there are any.
+
+        :raises Mismatch: ``params`` for a ``predict`` without them.
+        """
+        if not params:
+            return self._predict(data)
+        if not _accepts(self._predict, "params"):
+            raise Mismatch("the request has params, and this model's predict takes none")
+        return self._predict(data, params=params)
+
+
+def loader_name() -> str:
+    """Which loader this environment has, found without importing anything."""
+    return "mlflow" if importlib.util.find_spec("mlflow") else "loader_module"
+
+
+def load(order: "dict[str, Any]") -> Loaded:
+    """Load the model: by the environment's own mlflow, or by the flavor's loader module where there is none."""
+    if loader_name() == "mlflow":
+        pyfunc = importlib.import_module("mlflow.pyfunc")
+        # In the releases of 2018 it had another name; the path is positional since its keyword has changed as well.
+        loader = getattr(pyfunc, "load_model", None) or getattr(pyfunc, "load_pyfunc", None)
+        if loader is not None:
+            return _from_mlflow(loader(order["model"]), order)
+    return _by_loader_module(order)
+
+
+def _from_mlflow(model: "Any", order: "dict[str, Any]") -> Loaded:
+    metadata = getattr(model, "metadata", None)
+    from_hints = getattr(metadata, "_is_signature_from_type_hint", None)
+    # Before 1.4 mlflow gave back whatever the flavor's loader made.
+    enforces = metadata is not None and hasattr(metadata, "get_input_schema")
+    predict = model.predict if enforces else _predict_of(model, order.get("predict_fn") or "predict")
+    return Loaded(predict, enforces, bool(from_hints and from_hints()))
+
+
+def _by_loader_module(order: "dict[str, Any]") -> Loaded:
+    if order.get("code"):
+        _put_code_on_path(os.path.join(order["model"], order["code"]))
+    module = importlib.import_module(order["loader_module"])
+    loader = getattr(module, "_load_pyfunc", None) or getattr(module, "load_pyfunc", None)
+    if loader is None:
+        raise ImportError("the loader module {!r} has no _load_pyfunc".format(order["loader_module"]))
+    data = os.path.join(order["model"], order["data"]) if order.get("data") else order["model"]
+    config = order.get("config")
+    model = loader(data, config) if config and _accepts(loader, "model_config") else loader(data)
+    return Loaded(_predict_of(model, order.get("predict_fn") or "predict"), enforces=False)
+
+
+def _put_code_on_path(folder: str) -> None:
+    """The model's code goes before everything else; then, as in mlflow 1.x, the plain folders directly in it."""
+    below = sorted(entry.path for entry in os.scandir(folder) if entry.is_dir() and entry.name != "__pycache__")
+    plain = [path for path in below if not os.path.exists(os.path.join(path, "__init__.py"))]
+    sys.path[:0] = [folder, *plain]
+
+
+def _predict_of(model: "Any", name: str) -> "Callable[..., Any]":
+    predict = getattr(model, name, None)
+    if predict is None and callable(model):
+        predict = model
+    if predict is None:
+        raise TypeError(f"the loader gave a {type(model).__name__}, which has no {name} and cannot be called")
+    return predict  # type: ignore[no-any-return]
+
+
+def _accepts(function: "Callable[..., Any]", name: str) -> bool:
+    import inspect  # only now: it takes a tenth of the worker's start
+
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError):  # built in C, without a signature to read
+        return False
+    return name in parameters or any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+
+
+def is_enforcement(error: BaseException) -> bool:
+    """Whether an exception from ``predict`` comes from mlflow's look at the input, before the model was asked.
+
+    Told by its way through mlflow: from ``predict`` to the enforcing function every frame must be mlflow's, so that a
+    model which itself asks another mlflow model is not taken for one.
+    """
+    mlflow = sys.modules.get("mlflow")
+    home = os.path.dirname(getattr(mlflow, "__file__", None) or "")
+    trace = error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        if home and code.co_filename.startswith(home + os.sep):
+            if code.co_name.startswith(ENFORCEMENT):
+                return True
+        elif trace.tb_frame.f_globals.get("__package__") != __package__:
+            return False
+        trace = trace.tb_next
+    return False

@@ -1,0 +1,73 @@
+"""What the bridge's tests share: real interpreters, and models in a few lines."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import sys
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import findpython
+import pytest
+from acting import MODEL, WORKER_FOLDER, RawWorker
+
+
+@functools.cache
+def _interpreters() -> list[Path]:
+    """One CPython of each minor version from 3.6 up, and the one that runs the tests."""
+    found: dict[tuple[int, int], Path] = {sys.version_info[:2]: Path(sys.executable)}
+    for python in findpython.find_all(allow_prereleases=False):
+        if python.implementation == "cpython":
+            found.setdefault((python.major, python.minor), Path(python.executable))
+    return [found[version] for version in sorted(found) if version >= (3, 6)]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that asks for ``every_python`` runs in each of them."""
+    if "every_python" in metafunc.fixturenames:
+        pythons = _interpreters()
+        metafunc.parametrize("every_python", pythons, ids=[python.parent.parent.name for python in pythons])
+
+
+@pytest.fixture
+def make_model(tmp_path: Path) -> Callable[..., Any]:
+    """Makes a model of a loader module's source; what it gives has the shape of ``envbuild.model.Model``."""
+
+    def make(source: str = MODEL, *, signature: dict[str, Any] | None = None, **files: str) -> Any:
+        code = tmp_path / "model" / "code"
+        code.mkdir(parents=True, exist_ok=True)
+        (code / "its_loader.py").write_text(source)
+        for name, text in files.items():
+            (code / f"{name}.py").write_text(text)
+        pyfunc = SimpleNamespace(loader_module="its_loader", data=None, code="code", config=None, predict_fn="predict")
+        written = None if signature is None else SimpleNamespace(to_dict=lambda: signature)
+        return SimpleNamespace(path=tmp_path / "model", pyfunc=pyfunc, signature=written)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def worker_module() -> Callable[[str], types.ModuleType]:
+    """Imports a module of the worker's as the worker does: under its private name, not as ``envbuild.worker``."""
+    package = types.ModuleType("_envbuild_worker")
+    package.__path__ = [str(WORKER_FOLDER)]
+    sys.modules["_envbuild_worker"] = package
+    return lambda name: importlib.import_module("_envbuild_worker." + name)
+
+
+@pytest.fixture
+def raw_worker() -> Iterator[Callable[..., RawWorker]]:
+    """Starts workers without the bridge, and removes them at the end."""
+    started: list[RawWorker] = []
+
+    def start(*args: Any, **kwargs: Any) -> RawWorker:
+        started.append(RawWorker(*args, **kwargs))
+        return started[-1]
+
+    yield start
+    for worker in started:
+        worker.remove()
