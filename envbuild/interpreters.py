@@ -180,7 +180,7 @@ def _may_be(path: Path, minor: str) -> bool:
 
 def _everywhere() -> Iterator[Path]:
     # Imported here: it takes 100 ms, and only a build or a lock looks for interpreters.
-    from findpython import ALL_PROVIDERS
+    from findpython.providers import ALL_PROVIDERS
 
     for name in ("path", "pyenv", "asdf", "rye", "uv"):
         provider = ALL_PROVIDERS[name].create()

@@ -212,7 +212,7 @@ def read_lock(text: str, name: str, python: str, target: Target) -> Lock:
     table = (pylock.tool or {}).get("envbuild")
     try:
         if isinstance(table, Mapping):
-            return _ours(pylock, table, python, target, place)
+            return _ours(pylock, table, target, place)
         return _foreign(pylock, python, target)
     except PylockSelectError as error:
         raise LockStale(f"the lock is not for Python {python} on {target}: {error}", place=place) from error
@@ -222,7 +222,7 @@ def read_lock(text: str, name: str, python: str, target: Target) -> Lock:
         raise LockInvalid(error.message, place=place, hint=error.hint) from error
 
 
-def _ours(pylock: Pylock, table: Mapping[str, Any], python: str, target: Target, place: Place) -> Lock:
+def _ours(pylock: Pylock, table: Mapping[str, Any], target: Target, place: Place) -> Lock:
     if table["version"] != TABLE_VERSION:
         raise LockInvalid(f"the lock's table has version {table['version']}, this envbuild reads {TABLE_VERSION}")
     lock_target = Target(str(table["python-tag"]), str(table["platform"]))

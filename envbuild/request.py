@@ -85,9 +85,8 @@ def _body(data: Any) -> dict[str, Any]:
         if BODY_KEYS & set(data):
             return dict(data)
         return {"inputs": {str(name): _listed(values) for name, values in data.items()}}
-    if isinstance(data, Sequence) and not isinstance(data, (str, bytes)) and data:
-        if all(isinstance(row, Mapping) for row in data):
-            return {"dataframe_records": list(data)}
+    if isinstance(data, Sequence) and data and all(isinstance(row, Mapping) for row in data):
+        return {"dataframe_records": list(data)}
     return {"inputs": _listed(data)}
 
 

@@ -269,7 +269,9 @@ def _located(
     if url.startswith(_VCS):
         if not url.startswith("git+"):
             raise SpecError(
-                f"{url.split('+', maxsplit=1)[0]} repositories are not supported", place=place, hint="use git or a wheel"
+                f"{url.split('+', maxsplit=1)[0]} repositories are not supported",
+                place=place,
+                hint="use git or a wheel",
             )
         egg = re.search(r"[#&]egg=([A-Za-z0-9._-]+)", url)
         name, url = name or (egg.group(1) if egg else None), re.sub(r"#.*$", _fragment, url)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from packaging.markers import UndefinedEnvironmentName
 
 from envbuild.lock import Lock, LockedPackage
@@ -57,6 +59,6 @@ def _applies(demand: Demand, lock: Lock) -> bool:
     if requirement is None or requirement.marker is None:
         return True
     try:
-        return requirement.marker.evaluate({**lock.target.marker_environment(lock.python), "extra": ""})
+        return requirement.marker.evaluate(cast("dict[str, str]", lock.target.marker_environment(lock.python)))
     except UndefinedEnvironmentName:
         return True

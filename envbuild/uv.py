@@ -179,11 +179,10 @@ _DONE = ("Downloaded", "Built")
 @lru_cache(maxsize=1)
 def default_index(home: Path) -> str:
     """The URL of the index that uv asks when none is given: uv's own word for it."""
+    arguments = ["pip", "compile", "-", "--emit-index-url", "--no-header", "--offline", "--no-config"]
     done = process.run(
-        [binary(), "pip", "compile", "-", "--emit-index-url", "--no-header", "--offline", "--no-config"]
-        + ["--no-python-downloads", "--cache-dir", str(home / "uv")],
+        [binary(), *arguments, "--no-python-downloads", "--cache-dir", str(home / "uv")],
         env={"PATH": os.environ.get("PATH", ""), "HOME": str(home)},
-        stdin=b"",
     )
     match = re.search(r"^--index-url (\S+)$", done.stdout, re.MULTILINE)
     if match is None:

@@ -43,9 +43,7 @@ class FrameReader:
     """Reads frames from something that fills a buffer, as ``readinto`` does."""
 
     def __init__(self, readinto: Callable[[memoryview], int]) -> None:
-        """
-        :param readinto: fills a part of the buffer and says how much; 0 is the end.
-        """
+        """:param readinto: fills a part of the buffer and says how much; 0 is the end."""
         self._readinto = readinto
         self._rest = b""
 

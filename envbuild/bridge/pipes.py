@@ -42,9 +42,7 @@ class Pipe:
     """One end of a pipe; its ``deadline`` holds for all that is read or written until it is changed."""
 
     def __init__(self, file: BinaryIO, event: int) -> None:
-        """
-        :param event: ``select.POLLIN`` to read, ``select.POLLOUT`` to write.
-        """
+        """:param event: ``select.POLLIN`` to read, ``select.POLLOUT`` to write."""
         self.deadline = Deadline(None)
         self._file = file
         self._poll = select.poll()

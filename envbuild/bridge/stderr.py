@@ -17,9 +17,7 @@ class StderrPump:
     """A thread that empties a worker's stderr, so that a model which prints much is never held up by us."""
 
     def __init__(self, pipe: BinaryIO, sink: Callable[[bytes], None] | None) -> None:
-        """
-        :param sink: called with each piece as it comes; ``None`` writes to this process's own stderr.
-        """
+        """:param sink: called with each piece as it comes; ``None`` writes to this process's own stderr."""
         self._pipe = pipe
         self._sink = sink or _write_to_own
         self._kept = b""

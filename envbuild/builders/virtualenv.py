@@ -24,7 +24,6 @@ from envbuild.errors import (
     BuildError,
     BuildTimedOut,
     DownloadFailed,
-    EnvbuildError,
     HashMismatch,
     SdistFailed,
     StoreError,
@@ -179,33 +178,51 @@ _SYSTEM_PACKAGES = (
 )  # fmt: skip
 
 
-def explain(words: str) -> EnvbuildError:
-    """Uv's failure to install, by what failed."""
+_SDIST_WORDS = r"Failed to (download and )?build|Build backend failed|setup\.py build"
+_FAILURES: tuple[tuple[str, type[BuildError], str, str], ...] = (
+    (
+        "Hash mismatch",
+        HashMismatch,
+        "a file is not the one that was locked",
+        "the index serves another file than it did; do not install it",
+    ),
+    (
+        "No space left on device",
+        StoreError,
+        "there is no space left",
+        "free some, or set ENVBUILD_HOME to a larger disk",
+    ),
+    (_SDIST_WORDS, SdistFailed, "", ""),
+    (
+        "network was disabled|network connectivity is disabled",
+        DownloadFailed,
+        "a locked file is not in the cache, and the network is not to be used",
+        "run once with the network, or without --offline",
+    ),
+    (
+        "Failed to fetch|Failed to download|error sending request|HTTP status",
+        DownloadFailed,
+        "a locked file cannot be fetched",
+        "is there a network, and are the index's URL and credentials right (--index-url, netrc)?",
+    ),
+    (
+        "unsatisfiable|not found in the package registry",
+        DownloadFailed,
+        "a locked package is not to be had",
+        "is it still on the index that you use? envbuild lock --update resolves again",
+    ),
+    ("", BuildError, "uv failed", "envbuild build -v says more"),
+)
+
+
+def explain(words: str) -> BuildError:
+    """uv's failure to install, by what failed."""
     lines = words.rstrip().splitlines()
     said = " ".join(re.sub(r"^\s*(error:|cause:)\s*", "", line) for line in lines if line.strip())[:400]
-    if "Hash mismatch" in words:
-        return HashMismatch(
-            f"a file is not the one that was locked: {said}",
-            hint="the index serves another file than it did; do not install it",
-            details=lines[-12:],
-        )
-    if "No space left on device" in words:
-        return StoreError("there is no space left", hint="free some, or set ENVBUILD_HOME to a larger disk")
-    if re.search(r"Failed to (download and )?build|Build backend failed|setup\.py build", words):
+    _, kind, message, hint = next(failure for failure in _FAILURES if re.search(failure[0], words))
+    if kind is SdistFailed:
         return _sdist_failed(words, lines)
-    if "network was disabled" in words or "network connectivity is disabled" in words:
-        hint = "run once with the network, or without --offline"
-        return DownloadFailed("a locked file is not in the cache, and the network is not to be used", hint=hint)
-    if any(word in words for word in ("Failed to fetch", "Failed to download", "error sending request", "HTTP status")):
-        hint = "is there a network, and are the index's URL and credentials right (--index-url, netrc)?"
-        return DownloadFailed(f"a locked file cannot be fetched: {said}", hint=hint, details=lines[-8:])
-    if "unsatisfiable" in words or "not found in the package registry" in words:
-        return DownloadFailed(
-            f"a locked package is not to be had: {said}",
-            hint="is it still on the index that you use? envbuild lock --update resolves again",
-            details=lines[-8:],
-        )
-    return BuildError(f"uv failed: {said}", details=lines[-12:])
+    return kind(f"{message}: {said}", hint=hint, details=lines[-12:])
 
 
 def _sdist_failed(words: str, lines: list[str]) -> SdistFailed:

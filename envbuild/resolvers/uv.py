@@ -93,7 +93,7 @@ def _resolved(question: Question, stage: Path, ask: Ask, report: Report) -> tupl
         if following is None:
             break
         attempt = following
-    raise explain(done.stderr, attempt, question)
+    raise explain(done.stderr, attempt)
 
 
 def _line(demand: Demand) -> str:
@@ -157,8 +157,8 @@ def _completed(package: LockedPackage, question: Question) -> LockedPackage:
     return package
 
 
-def explain(words: str, attempt: Attempt, question: Question) -> LockError:
-    """Uv's failure in plain words, with the place of each requirement that it names."""
+def explain(words: str, attempt: Attempt) -> LockError:
+    """uv's failure in plain words, with the place of each requirement that it names."""
     text = _plain(words)
     details = [
         f"{demand.text}  ({demand.place or _who(demand)})"
@@ -183,7 +183,7 @@ def _who(demand: Demand) -> str:
 
 
 def _plain(words: str) -> str:
-    """Uv's reason as one sentence, without its frames, its own advice, and our invented place names."""
+    """uv's reason as one sentence, without its frames, its own advice, and our invented place names."""
     kept = []
     for line in words.splitlines():
         if line.startswith(("hint:", "warning:", "Using ")) or not line.strip():

@@ -38,9 +38,7 @@ class Encoder:
     """Encodes one answer; ``nulls`` counts the NaN and infinities that became null."""
 
     def __init__(self, nan: str = "null") -> None:
-        """
-        :param nan: what becomes of NaN and the infinities: ``null``, ``string`` or ``error``.
-        """
+        """:param nan: what becomes of NaN and the infinities: ``null``, ``string`` or ``error``."""
         self._nan = nan
         self.nulls = 0
 

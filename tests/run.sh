@@ -1,0 +1,46 @@
+#!/bin/sh
+# Install envbuild and what its tests need into .venv, then run the checks and the tests.
+#
+#   sh tests/run.sh            linters, types, the default tests (12 minutes at most)
+#   sh tests/run.sh --slow     with the slow ones (45 minutes at most)
+#   sh tests/run.sh --soak     the soak tests alone
+#
+# Further arguments go to pytest. Where CI=true, missing system packages are installed and no test may be left out;
+# elsewhere what is missing is listed, and the tests that need it are reported as not run.
+set -eu
+cd "$(dirname "$0")/.."
+
+tier="not slow and not soak"
+case "${1:-}" in
+    --slow) tier="not soak"; shift ;;
+    --soak) tier="soak"; shift ;;
+esac
+
+missing=""
+command -v git >/dev/null || missing="$missing git"
+command -v unshare >/dev/null || missing="$missing util-linux"
+ldconfig -p 2>/dev/null | grep -q libgomp.so.1 || missing="$missing libgomp1"
+if [ -n "$missing" ]; then
+    if [ "${CI:-}" = "true" ]; then
+        # shellcheck disable=SC2086 # a list of names
+        apt-get update -q && apt-get install -q -y --no-install-recommends $missing
+    else
+        echo "missing system packages:$missing (some tests will not be run)" >&2
+    fi
+fi
+
+python=$(for name in python3 python3.13 python3.12 python3.11 python3.10; do
+    if "$name" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
+        echo "$name"
+        break
+    fi
+done)
+[ -n "$python" ] || { echo "the tests need Python 3.10 or later; there is none on PATH" >&2; exit 1; }
+[ -x .venv/bin/python ] || "$python" -m venv .venv
+.venv/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+.venv/bin/python -m pip install --quiet --editable . --group dev
+
+.venv/bin/ruff format --check --quiet .
+.venv/bin/ruff check --quiet .
+.venv/bin/mypy --no-error-summary
+exec .venv/bin/python -m pytest -m "$tier" "$@"
