@@ -14,11 +14,12 @@ def write_whole(path: Path, content: bytes) -> None:
 
     :raises UsageError: it cannot be written.
     """
-    if path.exists() and not path.is_file():
-        # /dev/null, a pipe: there is no name to put a new file under.
-        path.write_bytes(content)
-        return
+    check_target(path)
     try:
+        if path.exists() and not path.is_file():
+            # /dev/null, a pipe: there is no name to put a new file under.
+            path.write_bytes(content)
+            return
         mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask()
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
@@ -33,6 +34,19 @@ def write_whole(path: Path, content: bytes) -> None:
         raise UsageError(
             f"{path} cannot be written: {error.strerror}", hint="does its directory exist, and may you write there?"
         ) from error
+
+
+def check_target(path: Path | None) -> None:
+    """Refuse, before the long work begins, what cannot be written after it.
+
+    :raises UsageError: the path is a directory, or its directory is not there.
+    """
+    if path is None:
+        return
+    if path.is_dir():
+        raise UsageError(f"{path} is a directory and cannot be written as a file", hint="give a file's name in it")
+    if not path.parent.is_dir():
+        raise UsageError(f"{path} cannot be written: there is no directory {path.parent}", hint="make it first")
 
 
 def _umask() -> int:

@@ -20,7 +20,7 @@ from packaging.version import Version
 
 from envbuild import process
 from envbuild.errors import InterpreterNotFound
-from envbuild.progress import Report, Step, silent
+from envbuild.progress import Report, silent
 from envbuild.settings import PythonPolicy, Settings
 
 OLDEST = "3.6"
@@ -88,7 +88,6 @@ def find(demanded: str, settings: Settings, report: Report = silent) -> Found:
 
     :raises InterpreterNotFound: it is not here and may not or cannot be fetched; says what was looked at.
     """
-    report(Step("python", f"looking for Python {demanded}"))
     looked_at: list[Interpreter] = []
     near: list[Interpreter] = []
     for candidate in _candidates(demanded):
@@ -97,7 +96,7 @@ def find(demanded: str, settings: Settings, report: Report = silent) -> Found:
             continue
         looked_at.append(interpreter)
         if interpreter.version == demanded:
-            return _chosen(interpreter, demanded, report)
+            return _chosen(interpreter, demanded)
         if fits(interpreter.version, demanded, settings.python_policy):
             near.append(interpreter)
     # The very version, fetched, is nearer than a neighbour that is here.
@@ -106,7 +105,7 @@ def find(demanded: str, settings: Settings, report: Report = silent) -> Found:
         near += [fetched] if fetched is not None else []
     if not near:
         raise _not_found(demanded, settings, looked_at)
-    return _chosen(max(near, key=lambda found: Version(found.version)), demanded, report)
+    return _chosen(max(near, key=lambda found: Version(found.version)), demanded)
 
 
 def fits(version: str, demanded: str, policy: PythonPolicy) -> bool:
@@ -122,7 +121,10 @@ def at_path(path: str) -> Interpreter:
 
     :raises InterpreterNotFound: nothing there runs as a CPython of 3.6 or later.
     """
-    interpreter = probe(Path(path).expanduser())
+    program = Path(path).expanduser()
+    if not program.exists():
+        raise InterpreterNotFound(f"there is no file {path}", hint="give the path of a python program, or a version")
+    interpreter = probe(program.absolute())
     if interpreter is None:
         raise InterpreterNotFound(
             f"{path} is no CPython {OLDEST} or later that runs here", hint="give the path of a python program"
@@ -205,11 +207,10 @@ def _fetched(demanded: str, settings: Settings, report: Report) -> Interpreter |
     return None
 
 
-def _chosen(interpreter: Interpreter, demanded: str, report: Report) -> Found:
+def _chosen(interpreter: Interpreter, demanded: str) -> Found:
     note = None
     if not fits(interpreter.version, demanded, "exact"):
         note = f"Python {demanded} is not here; {interpreter.version}, of the same minor version, stands in for it"
-    report(Step("python", f"Python {interpreter.version}", done=True))
     return Found(interpreter=interpreter, note=note)
 
 

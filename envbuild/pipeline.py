@@ -95,7 +95,7 @@ def lock(asked: Asked, settings: Settings, report: Report = silent) -> Locked:
     if settings.locked:
         raise LockMissing(
             f"there is no lock for {asked.model.path}, and only an existing one may be used",
-            hint=f"envbuild lock {asked.model.path} -o {PYLOCK} makes one; --lock names one elsewhere",
+            hint=f"envbuild lock {asked.model.path} -o {asked.model.path / PYLOCK} makes one; --lock names one elsewhere",
         )
     return _kept_or_resolved(asked, settings, wanted, notices, report)
 
@@ -113,6 +113,7 @@ def build(locked: Locked, settings: Settings, report: Report = silent) -> Built:
     was_built = False
     if environment is None:
         environment, notices, was_built = _build_once(locked, settings, store, report)
+        report(Step("installing", f"the environment, in {time.monotonic() - began:.1f} s", done=True))
     return Built(
         locked=locked,
         environment=environment,

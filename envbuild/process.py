@@ -227,6 +227,8 @@ def replace_self(argv: Sequence[str], *, env: Mapping[str, str], cwd: Path | Non
     try:
         if cwd is not None:
             os.chdir(cwd)
+        # Python ignores it for itself; a program that was started from a shell would not.
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         os.execve(argv[0], list(argv), dict(env))  # noqa: S606 - no shell is the point
     except OSError as error:
         raise NotStarted(f"{argv[0]}: {error.strerror}") from error

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-Phase = Literal["python", "resolving", "waiting", "downloading", "building", "installing", "loading", "predicting"]
+Phase = Literal["resolving", "waiting", "downloading", "building", "installing", "loading", "predicting"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,6 +142,12 @@ def _path(value: Any, said_by: str) -> Path:
     return Path(value).expanduser().absolute()
 
 
+def _places(value: Any, said_by: str) -> tuple[str, ...]:
+    """URLs as they are, paths in full: what reads them runs in another directory."""
+    places = _texts(value, said_by)
+    return tuple(place if "://" in place else str(_path(place, said_by)) for place in places)
+
+
 def _texts(value: Any, said_by: str) -> tuple[str, ...]:
     if isinstance(value, str):
         raise UsageError(f"{said_by} is one text where a list of texts is wanted", hint="put it into a list")
@@ -152,4 +158,5 @@ _CONVERSIONS: Mapping[str, Callable[[Any, str], Any]] = {
     **dict.fromkeys(_SECONDS, _seconds),
     **dict.fromkeys(_PATHS, _path),
     **dict.fromkeys(_LISTS, _texts),
+    "find_links": _places,
 }

@@ -21,7 +21,7 @@ from envbuild import process
 from envbuild.errors import InternalError
 from envbuild.indexes import Indexes
 from envbuild.process import Completed
-from envbuild.progress import Report, Step
+from envbuild.progress import Phase, Report, Step
 from envbuild.redaction import redacted, secrets_of
 from envbuild.settings import Settings
 
@@ -150,30 +150,28 @@ def _environ(private: Path) -> Mapping[str, str]:
     return {"LC_ALL": "C.UTF-8", **passed, "HOME": str(private / "home"), "UV_NO_PROGRESS": "1"}
 
 
-_DOWNLOAD = re.compile(r"^\s*(Downloading|Downloaded|Building|Built) (\S+)(?: \(([\d.]+)\s*(B|KiB|MiB|GiB)\))?")
-_SUMMARY = re.compile(r"^(Resolved|Prepared|Installed) (\d+) packages?")
+_WORK = re.compile(r"^\s*(Downloading|Downloaded|Building|Built) (\S+)(?: \(([\d.]+)\s*(B|KiB|MiB|GiB)\))?")
+_SUMMARY = re.compile(r"^(Resolved|Installed) (\d+) packages?")
+_PHASES: Mapping[str, Phase] = {
+    "Downloading": "downloading",
+    "Downloaded": "downloading",
+    "Building": "building",
+    "Built": "building",
+    "Resolved": "resolving",
+    "Installed": "installing",
+}
 _UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
 
 def _report_line(line: str, report: Report) -> None:
     """A line of uv's as a step of ours; lines that say no step are left out."""
-    if (match := _DOWNLOAD.match(line)) is not None:
-        verb, what, size, unit = match.groups()
-        phase = "downloading" if verb.startswith("Download") else "building"
+    if (work := _WORK.match(line)) is not None:
+        verb, what, size, unit = work.groups()
         count = None if size is None else int(float(size) * _UNITS[unit])
-        report(Step("downloading" if phase == "downloading" else "building", what, done=verb in _DONE, bytes=count))
-    elif (match := _SUMMARY.match(line)) is not None:
-        phase_of = {"Resolved": "resolving", "Prepared": "downloading", "Installed": "installing"}
-        verb, number = match.groups()
-        text = f"{number} packages {verb.lower()}"
-        step_phase = phase_of[verb]
-        if step_phase == "resolving":
-            report(Step("resolving", text, done=True, count=int(number)))
-        elif step_phase == "installing":
-            report(Step("installing", text, done=True, count=int(number)))
-
-
-_DONE = ("Downloaded", "Built")
+        report(Step(_PHASES[verb], what, done=verb in ("Downloaded", "Built"), bytes=count))
+    elif (summary := _SUMMARY.match(line)) is not None:
+        verb, number = summary.groups()
+        report(Step(_PHASES[verb], f"{number} packages", done=True, count=int(number)))
 
 
 @lru_cache(maxsize=1)

@@ -145,7 +145,8 @@ def _run(arguments: Sequence[str], order: Order, cwd: Path, report: Report) -> N
         timeout=order.settings.build_timeout,
     )
     try:
-        done = uv.run(call, report)
+        # Resolving by name and hash is a formality here, and no step that anybody waits for.
+        done = uv.run(call, lambda step: None if step.phase == "resolving" else report(step))
     except process.TimedOutWaiting:
         raise BuildTimedOut(
             f"the build took longer than {order.settings.build_timeout:g} seconds",

@@ -53,12 +53,17 @@ def _version(ctx: click.Context, parameter: click.Parameter, value: bool) -> Non
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Settings are read from ENVBUILD_* too. Exit codes: 0 right, 1 internal, 2 usage, 3 bad model, 4 cannot "
     "lock, 5 cannot build, 6 bad input, 7 the model failed, 8 timed out or killed, 130 interrupted.",
+    invoke_without_command=True,
 )
 @click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Print the version."
 )
-def envbuild() -> None:
+@click.pass_context
+def envbuild(context: click.Context) -> None:
     """Give an MLflow model back the environment that it was born in, and predict in it."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help(), err=True)
+        context.exit(2)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -73,9 +78,12 @@ def _status(arguments: list[str]) -> int:
         return status if isinstance(status, int) else 0
     except click.exceptions.Exit as error:
         return error.exit_code
+    except SystemExit as error:
+        # click ends so when a shell asks it for completions.
+        return error.code if isinstance(error.code, int) else 1
     except BrokenPipeError:
         # Whoever read our output has gone; there is nobody to tell.
-        _forget_stdout()
+        forget_stdout()
         return 1
     except BaseException as error:  # noqa: BLE001 - this is the edge: every error becomes a message here
         from envbuild.cli.failure import report_failure
@@ -88,7 +96,10 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _forget_stdout() -> None:
+def forget_stdout() -> None:
+    """Let what is left in the buffer of standard output go nowhere: flushing it at the exit would fail once more."""
+    import contextlib
     import os
 
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with contextlib.suppress(OSError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import traceback
@@ -19,13 +20,23 @@ def report_failure(error: BaseException, arguments: list[str]) -> int:
     """Say an error and give its exit code."""
     known = _known(error)
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    # Whoever reads them may have gone, or their disk is full; the exit code still says it.
+    with contextlib.suppress(OSError):
+        click.echo(redacted(_text(known)), err=True)
     if "--json" in options:
-        content = {"schema_version": SCHEMA_VERSION, "ok": False, "error": known.to_dict()}
-        click.echo(redacted(json.dumps(content, ensure_ascii=False)))
-    click.echo(redacted(_text(known)), err=True)
+        content = {"schema_version": SCHEMA_VERSION, "command": _command(options), "ok": False}
+        with contextlib.suppress(OSError):
+            click.echo(redacted(json.dumps({**content, "error": known.to_dict()}, ensure_ascii=False)))
     if isinstance(known, errors.InternalError) and ("-v" in options or "--verbose" in options):
         traceback.print_exception(error, file=sys.stderr)
     return known.exit_code
+
+
+def _command(options: list[str]) -> str | None:
+    """The command that was called; ``None`` where the call does not name one that there is."""
+    from envbuild.cli import COMMANDS
+
+    return options[0] if options and options[0] in COMMANDS else None
 
 
 def _known(error: BaseException) -> EnvbuildError:

@@ -36,6 +36,7 @@ def command(model: Path, **options: Any) -> None:
         settings = settings_from(options)
         asked = pipeline.ask(model, settings)
         found = Inspection(model=asked.model, spec=asked.spec, notices=asked.spec.notices)
+        output.notices(found.notices, log_only=not output.as_json)
         output.result(found.to_dict(), _screen(found), found.notices)
 
 

@@ -34,11 +34,12 @@ def command(model: Path, target: Path | None, form: str, **options: Any) -> None
     a pylock.toml beside MLmodel is found by itself.
     """
     from envbuild import pipeline
-    from envbuild.files import write_whole
+    from envbuild.files import check_target, write_whole
     from envbuild.lock import lock_to_dict
 
     with open_output(options, "lock") as output:
         _check_name(target, form)
+        check_target(target)
         settings = settings_from(options)
         locked = pipeline.lock(pipeline.ask(model, settings), settings, output.report)
         output.notices(locked.notices)
@@ -66,7 +67,9 @@ def _check_name(target: Path | None, form: str) -> None:
 
     from envbuild.errors import UsageError
 
-    if target is not None and form == "pylock" and target.suffix and not is_valid_pylock_path(target):
+    if target is None or form != "pylock" or (target.exists() and not target.is_file()):
+        return
+    if not is_valid_pylock_path(target):
         raise UsageError(
             f"{target.name} is no name for a lock", hint="PEP 751 calls them pylock.toml or pylock.NAME.toml"
         )

@@ -75,5 +75,6 @@ def settings_from(options: dict[str, Any]) -> Settings:
     """
     from envbuild.settings import Settings
 
-    given = {name: value for name, value in options.items() if value not in (None, (), False)}
+    # By identity: 0 is a value (a wrong one), and equals False.
+    given = {name: value for name, value in options.items() if value is not None and value is not False and value != ()}
     return Settings.from_environ(**given)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
@@ -15,23 +15,46 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from envbuild.cli.failure import SCHEMA_VERSION
-from envbuild.errors import UsageError
+from envbuild.errors import EnvbuildError, UsageError
 from envbuild.redaction import redacted
 
 if TYPE_CHECKING:
     from envbuild.model import Notice
     from envbuild.progress import Step
 
-_VERBS = {
-    "python": "looking for",
-    "resolving": "resolving",
-    "waiting": "waiting:",
-    "downloading": "downloading",
-    "building": "building",
-    "installing": "installing",
-    "loading": "loading",
-    "predicting": "predicting",
+_VERBS: Mapping[str, tuple[str, str]] = {
+    "resolving": ("resolving", "resolved"),
+    "waiting": ("waiting:", "waited:"),
+    "downloading": ("downloading", "downloaded"),
+    "building": ("building", "built"),
+    "installing": ("installing", "installed"),
+    "loading": ("loading", "loaded"),
+    "predicting": ("predicting", "predicted"),
 }
+# On a pipe, a download is a line when it is done; only one that takes its time is a line when it begins as well.
+_LARGE_BYTES = 50 * 2**20
+
+
+class _Downloads:
+    """How much of how much has been downloaded, and how fast."""
+
+    def __init__(self) -> None:
+        self._sizes: dict[str, int] = {}
+        self._done: set[str] = set()
+        self._began: float | None = None
+
+    def note(self, step: Step) -> str:
+        """Take a step in, and give what its line says beyond the name."""
+        if self._began is None:
+            self._began = time.monotonic()
+        if not step.done:
+            self._sizes[step.text] = step.bytes or 0
+            return "" if step.bytes is None else f" ({step.bytes / 2**20:.1f} MiB)"
+        self._done.add(step.text)
+        arrived = sum(self._sizes.get(name, 0) for name in self._done) / 2**20
+        rate = arrived / max(time.monotonic() - self._began, 0.1)
+        whole = sum(self._sizes.values()) / 2**20
+        return f": {len(self._done)} of {len(self._sizes)} files, {arrived:.0f} of {whole:.0f} MiB, {rate:.1f} MiB/s"
 
 
 class Output(AbstractContextManager["Output"]):
@@ -44,41 +67,27 @@ class Output(AbstractContextManager["Output"]):
         self._command = command
         self._log: IO[str] | None = _opened(log_file)
         self._spinner: Any = None
-        self._began = time.monotonic()
-        self._bytes = 0
-        self._files = 0
+        self._downloads = _Downloads()
 
     def report(self, step: Step) -> None:
         """Show a step of long work: a line, or on a terminal a spinner that says the latest."""
-        if step.phase == "downloading" and step.done:
-            self._files += 1
-        elif step.phase == "downloading":
-            self._bytes += step.bytes or 0
-        text = self._text(step)
+        begun, finished = _VERBS[step.phase]
+        text = f"{finished if step.done else begun} {step.text}"
+        if step.phase == "downloading":
+            text += self._downloads.note(step)
         self._write_log(text)
-        if self._quiet or (step.done and step.phase in ("downloading", "python")):
+        if self._quiet:
             return
         if sys.stderr.isatty():
             self._spin(text)
-        else:
+        elif step.phase != "downloading" or step.done or (step.bytes or 0) >= _LARGE_BYTES:
             click.echo(text, err=True)
-
-    def _text(self, step: Step) -> str:
-        if step.done:
-            return f"{step.text}" if step.phase != "building" else f"built {step.text}"
-        size = "" if step.bytes is None else f" ({step.bytes / 2**20:.1f} MiB)"
-        text = f"{_VERBS[step.phase]} {step.text}{size}"
-        if step.phase == "downloading" and self._bytes:
-            seconds = max(time.monotonic() - self._began, 0.1)
-            rate = self._bytes / 2**20 / seconds
-            text += f"; {self._files} files done, {self._bytes / 2**20:.0f} MiB begun, {rate:.1f} MiB/s"
-        return text
 
     def _spin(self, text: str) -> None:
         if self._spinner is None:
             from rich.console import Console
 
-            self._spinner = Console(stderr=True).status(text)
+            self._spinner = Console(stderr=True).status(_escaped(text))
             self._spinner.start()
         self._spinner.update(_escaped(text))
 
@@ -88,14 +97,17 @@ class Output(AbstractContextManager["Output"]):
             self._spinner.stop()
             self._spinner = None
 
-    def notices(self, notices: Iterable[Notice]) -> None:
-        """Say what the one who deploys should know."""
+    def notices(self, notices: Iterable[Notice], *, log_only: bool = False) -> None:
+        """Say what the one who deploys should know.
+
+        :param log_only: the answer shows them itself.
+        """
         self.rest()
         for notice in notices:
             place = "" if notice.place is None else f" ({notice.place})"
             text = redacted(f"{notice.message}{place}")
             self._write_log(f"warning[{notice.code}]: {text}")
-            if not self._quiet:
+            if not self._quiet and not log_only:
                 click.echo(f"{click.style(f'warning[{notice.code}]', fg='yellow')}: {text}", err=True)
 
     def detail(self, text: str) -> None:
@@ -117,15 +129,37 @@ class Output(AbstractContextManager["Output"]):
 
         return write
 
-    def result(self, content: Mapping[str, Any], text: str, notices: Iterable[Notice] = ()) -> None:
-        """The answer: as JSON with its envelope, or as text."""
+    def result(
+        self,
+        content: Mapping[str, Any],
+        text: str,
+        notices: Iterable[Notice] = (),
+        foreign: Mapping[str, Any] | None = None,
+    ) -> None:
+        """The answer: as JSON with its envelope, or as text.
+
+        :param foreign: what the model or a command said; unlike ours it is not redacted, since it is not ours to change.
+        """
         self.rest()
         if self.as_json:
             envelope = {"schema_version": SCHEMA_VERSION, "command": self._command, "ok": True}
             listed = [notice.to_dict() for notice in notices]
-            click.echo(redacted(json.dumps({**envelope, **content, "notices": listed}, ensure_ascii=False)))
+            ours = json.loads(redacted(json.dumps({**content, "notices": listed})))
+            line = json.dumps({**envelope, **(foreign or {}), **ours}, ensure_ascii=False)
+            self.write(line.encode("utf-8", "surrogatepass") + b"\n")
         elif text:
-            click.echo(text)
+            with _stdout() as stdout:
+                click.echo(redacted(text), file=stdout)
+
+    def write(self, answer: bytes) -> None:
+        """Put an answer on stdout as it is.
+
+        :raises UsageError: there is no stdout, or it cannot be written.
+        """
+        self.rest()
+        with _stdout() as stdout:
+            stdout.buffer.write(answer)
+            stdout.buffer.flush()
 
     def _write_log(self, text: str) -> None:
         if self._log is not None:
@@ -138,9 +172,29 @@ class Output(AbstractContextManager["Output"]):
     ) -> None:
         self.rest()
         if error is not None:
-            self._write_log(f"error: {error}")
+            code = f"[{error.code}]" if isinstance(error, EnvbuildError) else ""
+            self._write_log(f"error{code}: {str(error) or type(error).__name__}")
         if self._log is not None:
             self._log.close()
+
+
+@contextmanager
+def _stdout() -> Iterator[Any]:
+    """Standard output, to be written and flushed inside; a reader that has gone is the caller's affair.
+
+    :raises UsageError: there is none, or it cannot be written.
+    """
+    if sys.stdout is None:
+        raise UsageError("there is no standard output to write the answer to", hint="-o writes it to a file")
+    try:
+        yield sys.stdout
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        from envbuild.cli import forget_stdout
+
+        forget_stdout()
+        raise UsageError(f"the answer cannot be written to standard output: {error.strerror}") from error
 
 
 def _opened(path: Path | None) -> IO[str] | None:

@@ -42,9 +42,11 @@ def command(model: Path, target: Path | None, **options: Any) -> None:
     example is used. The environment is locked and built at the first call and reused afterwards.
     """
     from envbuild import pipeline
+    from envbuild.files import check_target
 
     source, content_type = options.pop("input"), options.pop("content_type")
     with open_output(options, "predict") as output:
+        check_target(target)
         settings = settings_from(options)
         asked = pipeline.ask(model, settings)
         request = _request(source, content_type, asked.model)
@@ -62,6 +64,8 @@ def _request(source: str | None, content_type: str | None, model: Model) -> _Req
     from envbuild.request import JSON, content_type_of, read_input
 
     if source == "-":
+        if sys.stdin is None:
+            raise InputNotFound("INPUT is -, and there is no standard input", hint="give a file")
         return _Request(sys.stdin.buffer.read(), content_type or JSON)
     if source is not None:
         return _Request(read_input(Path(source)), content_type or content_type_of(Path(source)))
@@ -83,10 +87,8 @@ def _say(prediction: Prediction, built: Built, target: Path | None, output: Outp
         write_whole(target, prediction.payload + b"\n")
     if output.as_json:
         answer = json.loads(prediction.payload)
-        content = answer if isinstance(answer, dict) and "predictions" in answer else {"answer": answer}
+        wrapped = isinstance(answer, dict) and set(answer) == {"predictions"}
         facts = {"nulls": prediction.nulls, "lock_hash": built.environment.lock_hash, "built": built.was_built}
-        output.result({**content, **facts}, "", (*built.notices, *notices))
+        output.result(facts, "", (*built.notices, *notices), answer if wrapped else {"answer": answer})
     elif target is None:
-        output.rest()
-        sys.stdout.buffer.write(prediction.payload + b"\n")
-        sys.stdout.buffer.flush()
+        output.write(prediction.payload + b"\n")

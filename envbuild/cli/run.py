@@ -53,12 +53,10 @@ def _captured(words: tuple[str, ...], built: Built, output: Output) -> int:
         raise CommandNotStarted(f"the command cannot be started: {error}") from None
     content = {
         "returncode": done.returncode,
-        "stdout": done.stdout,
-        "stderr": done.stderr,
         "seconds": round(done.seconds, 3),
         "lock_hash": built.environment.lock_hash,
     }
-    output.result(content, "", built.notices)
+    output.result(content, "", built.notices, {"stdout": done.stdout, "stderr": done.stderr})
     return done.returncode if done.returncode >= 0 else 128 - done.returncode
 
 
