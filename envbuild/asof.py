@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
-from packaging.version import Version
+from packaging.version import InvalidVersion, Version
 
 from envbuild.errors import UsageError
 from envbuild.indexes import Project
@@ -22,6 +22,7 @@ from envbuild.requirement import Demand
 from envbuild.spec import EnvironmentSpec
 
 DAY = timedelta(days=1)
+_LAST_YEAR = 9999
 Ask = Callable[[Iterable[str]], Mapping[str, Project]]
 
 
@@ -51,6 +52,15 @@ def key_of(setting: str, today: datetime) -> str:
     return f"now {today.astimezone(timezone.utc).date().isoformat()}" if setting == "now" else setting
 
 
+def check(setting: str) -> None:
+    """Refuse a setting that is no date, before anything is looked for on its behalf.
+
+    :raises UsageError: it is neither a word that is known nor a date.
+    """
+    if setting not in ("created", "now"):
+        _parsed(setting)
+
+
 def decide(setting: str, spec: EnvironmentSpec, ask: Ask) -> AsOf:
     """The cut for a spec.
 
@@ -77,7 +87,7 @@ def decide(setting: str, spec: EnvironmentSpec, ask: Ask) -> AsOf:
 def _parsed(text: str) -> datetime:
     if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
         day = parse_instant(f"{text} 00:00:00")
-        if day is not None:
+        if day is not None and day.year < _LAST_YEAR:
             return day + DAY
     instant = parse_instant(text)
     if instant is None:
@@ -98,4 +108,8 @@ def released_at(demand: Demand, projects: Mapping[str, Project]) -> datetime | N
     project = projects.get(demand.name or "")
     if project is None or demand.pin is None:
         return None
-    return project.releases.get(Version(demand.pin))
+    try:
+        return project.releases.get(Version(demand.pin))
+    except InvalidVersion:
+        # `===1.1build1` pins what no index has.
+        return None

@@ -23,6 +23,8 @@ MAX_NODES = 200_000
 MAX_DEPTH = 100
 
 _SCALAR_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str", "timestamp", "binary")}
+_NUMBER_TAGS = {"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"}
+_MAX_NUMBER = 400
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -56,12 +58,12 @@ class Node:
         return tuple(self.value) if self.kind == "sequence" else ()
 
     def plain(self) -> Any:
-        """Dicts, lists and scalars, as ``yaml.safe_load`` would give them."""
+        """Dicts, lists and scalars, as JSON has them; dates and bytes stay the text that they are written as."""
         if self.kind == "mapping":
             return {key: node.plain() for key, node in self.value.items()}
         if self.kind == "sequence":
             return [node.plain() for node in self.value]
-        return self.value
+        return self.value if isinstance(self.value, (str, int, float, type(None))) else self.text
 
 
 def read(path: Path) -> Node:
@@ -81,9 +83,8 @@ def read_text(path: Path) -> str:
     place = Place(str(path))
     try:
         # Non-blocking, so that a named pipe called MLmodel cannot make us wait for ever.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        with open(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
+        with open(path, "rb", opener=_without_waiting) as file:
+            status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise ModelUnreadable("this is not a file", place=place)
             if status.st_size > MAX_BYTES:
@@ -101,12 +102,17 @@ def read_text(path: Path) -> str:
         ) from error
 
 
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 def parse(text: str, name: str) -> Node:
     """The document in a text; ``name`` stands for the file in errors.
 
     :raises ModelUnreadable: it is not YAML, or uses YAML for more than data.
     """
     try:
+        _bound(text, name)
         root = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -117,6 +123,20 @@ def parse(text: str, name: str) -> Node:
     if root is None:
         return Node("mapping", Place(name), {})
     return _Walk(name).node(root, 0)
+
+
+def _bound(text: str, name: str) -> None:
+    """Refuse what is too deep or too large before it is made into a tree: libyaml's composer recurses without end."""
+    depth = count = 0
+    event: Any
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        elif isinstance(event, yaml.NodeEvent):
+            count += 1
+            depth += isinstance(event, yaml.CollectionStartEvent)
+        if count > MAX_NODES or depth > MAX_DEPTH:
+            raise ModelUnreadable("the document is too large or too deep", place=Place(name, event.start_mark.line + 1))
 
 
 class _Walk:
@@ -146,8 +166,11 @@ class _Walk:
     def scalar(self, node: Any, place: Place) -> Any:
         if not isinstance(node, yaml.ScalarNode) or node.tag not in _SCALAR_TAGS:
             raise ModelUnreadable(f"the YAML tag {node.tag!r} is not plain data", place=place)
+        if len(node.value) > _MAX_NUMBER and node.tag in _NUMBER_TAGS:
+            # A number of a million digits takes minutes to read: the text is what we have.
+            return str(node.value)
         try:
             return self.scalars.construct_object(node)
-        except (ValueError, ArithmeticError, yaml.YAMLError):
-            # A date such as 2021-13-45, or an int of a million digits: the text is what we have.
+        except (ValueError, ArithmeticError, LookupError, AttributeError, yaml.YAMLError):
+            # A date such as 2021-13-45, or an explicit tag on what is no such value.
             return str(node.value)

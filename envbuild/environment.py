@@ -10,7 +10,7 @@ from envbuild.interpreters import Interpreter
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """A complete environment; ``path`` is its root, and nothing writes there after it was completed."""
+    """A complete environment; ``path`` is its root, and nothing but byte code is written there after it was completed."""
 
     path: Path
     lock_hash: str

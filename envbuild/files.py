@@ -6,7 +6,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from envbuild.errors import UsageError
+from envbuild.errors import StoreError, UsageError
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -47,6 +47,19 @@ def check_target(path: Path | None) -> None:
         raise UsageError(f"{path} is a directory and cannot be written as a file", hint="give a file's name in it")
     if not path.parent.is_dir():
         raise UsageError(f"{path} cannot be written: there is no directory {path.parent}", hint="make it first")
+
+
+def make_private(path: Path) -> None:
+    """Make a directory that is the user's own (mode 0700), unless it is there.
+
+    :raises StoreError: it cannot be made.
+    """
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"{path} cannot be made: {error.strerror}", hint="set ENVBUILD_HOME to a directory that you can write"
+        ) from error
 
 
 def _umask() -> int:

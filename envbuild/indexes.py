@@ -95,7 +95,10 @@ def choose(settings: Settings, lines: Iterable[IndexLine], default: str) -> tupl
 
 
 def _allowed(url: str, policy: ModelIndexes) -> bool:
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
     if parts.scheme not in ("http", "https"):
         return False
     return policy == "allow" or (policy == "known" and parts.scheme == "https" and parts.hostname in KNOWN_HOSTS)
@@ -113,7 +116,7 @@ def _netrc() -> netrc.netrc | None:
     path = Path(os.environ.get("NETRC") or "~/.netrc").expanduser()
     try:
         return netrc.netrc(str(path))
-    except (OSError, netrc.NetrcParseError):
+    except (OSError, ValueError, netrc.NetrcParseError):
         return None
 
 
@@ -177,11 +180,16 @@ def _read_project(client: Any, base: str, name: str) -> Project | None:
             f"the index {without_userinfo(base)} answers {answer.status_code} for {name}",
             hint="401 and 403: put the index's credentials into netrc or its URL" if answer.status_code < 500 else None,
         )
-    if "json" in answer.headers.get("content-type", ""):
-        files = [(str(file.get("filename")), str(file.get("upload-time"))) for file in answer.json().get("files", ())]
-    else:
-        files = _Anchors(answer.text).files
-    return Project(name, _releases(files))
+    return Project(name, _releases(_files_in(answer, without_userinfo(base), name)))
+
+
+def _files_in(answer: Any, base: str, name: str) -> list[tuple[str, str]]:
+    if "json" not in answer.headers.get("content-type", ""):
+        return _Anchors(answer.text).files
+    try:
+        return [(str(file.get("filename")), str(file.get("upload-time"))) for file in answer.json().get("files", ())]
+    except (ValueError, AttributeError, TypeError) as error:
+        raise IndexUnreachable(f"what the index {base} answers for {name} is not the simple API's JSON") from error
 
 
 class _Anchors(HTMLParser):

@@ -75,15 +75,7 @@ class Interpreter:
         return asdict(self)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """The interpreter chosen, and a note where it is not the very version that was asked for."""
-
-    interpreter: Interpreter
-    note: str | None = None
-
-
-def find(demanded: str, settings: Settings, report: Report = silent) -> Found:
+def find(demanded: str, settings: Settings, report: Report = silent) -> Interpreter:
     """The interpreter for a version (``3.8.5`` or ``3.8``).
 
     :raises InterpreterNotFound: it is not here and may not or cannot be fetched; says what was looked at.
@@ -96,7 +88,7 @@ def find(demanded: str, settings: Settings, report: Report = silent) -> Found:
             continue
         looked_at.append(interpreter)
         if interpreter.version == demanded:
-            return _chosen(interpreter, demanded)
+            return interpreter
         if fits(interpreter.version, demanded, settings.python_policy):
             near.append(interpreter)
     # The very version, fetched, is nearer than a neighbour that is here.
@@ -105,7 +97,7 @@ def find(demanded: str, settings: Settings, report: Report = silent) -> Found:
         near += [fetched] if fetched is not None else []
     if not near:
         raise _not_found(demanded, settings, looked_at)
-    return _chosen(max(near, key=lambda found: Version(found.version)), demanded)
+    return max(near, key=lambda found: Version(found.version))
 
 
 def fits(version: str, demanded: str, policy: PythonPolicy) -> bool:
@@ -205,13 +197,6 @@ def _fetched(demanded: str, settings: Settings, report: Report) -> Interpreter |
         if path is not None:
             return probe(path)
     return None
-
-
-def _chosen(interpreter: Interpreter, demanded: str) -> Found:
-    note = None
-    if not fits(interpreter.version, demanded, "exact"):
-        note = f"Python {demanded} is not here; {interpreter.version}, of the same minor version, stands in for it"
-    return Found(interpreter=interpreter, note=note)
 
 
 def _not_found(demanded: str, settings: Settings, looked_at: list[Interpreter]) -> InterpreterNotFound:

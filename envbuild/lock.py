@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -207,7 +208,7 @@ def read_lock(text: str, name: str, python: str, target: Target) -> Lock:
     place = Place(name)
     try:
         pylock = Pylock.from_dict(tomllib.loads(text))
-    except (tomllib.TOMLDecodeError, PylockValidationError, PylockUnsupportedVersionError) as error:
+    except (ValueError, RecursionError, PylockValidationError, PylockUnsupportedVersionError) as error:
         raise LockInvalid(f"this is no valid pylock.toml: {error}", place=place) from error
     table = (pylock.tool or {}).get("envbuild")
     try:
@@ -247,7 +248,7 @@ def _ours(pylock: Pylock, table: Mapping[str, Any], target: Target, place: Place
 
 def _foreign(pylock: Pylock, python: str, target: Target) -> Lock:
     chosen = pylock.select(environment=target.marker_environment(python), tags=target.tags())
-    return Lock(python=python, target=target, packages=_sorted(_from_package(*pair) for pair in chosen))
+    return Lock(python=python, target=target, packages=_sorted(_safe(_from_package(*pair)) for pair in chosen))
 
 
 def _sorted(packages: Iterable[LockedPackage]) -> tuple[LockedPackage, ...]:
@@ -284,6 +285,23 @@ def _source(package: LockedPackage) -> dict[str, Any]:
     if package.kind == "archive":
         return {"archive": PackageArchive(url=url, path=package.path, hashes=hashes, subdirectory=package.subdirectory)}
     return {"directory": PackageDirectory(path=package.path or ".", editable=package.editable or None)}
+
+
+# What is written into requirement lines must not be able to end one.
+_HASH, _PLAIN = re.compile(r"[0-9a-f]{64}"), re.compile(r"[^\s\x00-\x1f\x7f]+")
+
+
+def _safe(package: LockedPackage) -> LockedPackage:
+    """A package whose parts are what they should be, since a lock may come from anybody."""
+    hash_wanted = package.kind in ("wheel", "sdist", "archive")
+    if hash_wanted and _HASH.fullmatch(package.sha256) is None:
+        raise LockInvalid(f"the sha256 of {package.name} is not one: {package.sha256[:80]!r}")
+    if package.kind == "vcs" and re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", package.commit or "") is None:
+        raise LockInvalid(f"the commit of {package.name} is not one: {(package.commit or '')[:80]!r}")
+    for part in (package.url, package.path, package.subdirectory):
+        if part is not None and _PLAIN.fullmatch(part) is None:
+            raise LockInvalid(f"a location of {package.name} holds white space or control characters: {part[:80]!r}")
+    return package
 
 
 def _from_package(
@@ -358,25 +376,27 @@ def _build_table(build: BuildLock) -> dict[str, Any]:
 def _build_entry(package: LockedPackage) -> dict[str, Any]:
     entry = {"name": package.name, "version": package.version, "kind": package.kind, "sha256": package.sha256}
     where = {"file": package.file_name, "url": None if package.url is None else without_userinfo(package.url)}
-    return {key: value for key, value in {**entry, **where}.items() if value is not None}
+    more = {"extras": sorted(package.extras) or None}
+    return {key: value for key, value in {**entry, **where, **more}.items() if value is not None}
 
 
 def _build_from(entry: Mapping[str, Any]) -> BuildLock:
     return BuildLock(
         builds=tuple(str(name) for name in entry["builds"]),
-        packages=_sorted(_build_package(package) for package in entry["packages"]),
+        packages=_sorted(_safe(_build_package(package)) for package in entry["packages"]),
     )
 
 
 def _build_package(entry: Mapping[str, Any]) -> LockedPackage:
     kind: Kind = "sdist" if entry["kind"] == "sdist" else "wheel"
     return LockedPackage(
-        name=str(entry["name"]),
-        version=str(entry["version"]),
+        name=canonicalize_name(str(entry["name"]), validate=True),
+        version=str(Version(entry["version"])),
         kind=kind,
         sha256=str(entry["sha256"]),
         url=entry.get("url"),
         file_name=entry.get("file"),
+        extras=tuple(str(extra) for extra in entry.get("extras", ())),
     )
 
 

@@ -21,6 +21,9 @@ from envbuild.signature import Signature, read_signature
 
 MLMODEL = "MLmodel"
 PYFUNC = "python_function"
+_MAX_NAME = 255
+# No model is older than MLflow, and a date with year 9999 stands for none.
+_FIRST, _LAST = datetime(2018, 1, 1, tzinfo=timezone.utc), datetime(2200, 1, 1, tzinfo=timezone.utc)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,12 +124,17 @@ def read_model(path: Path | str) -> Model:
 
 
 def _directory(path: Path) -> Path:
-    path = path.expanduser().absolute()
-    if path.name == MLMODEL and path.is_file():
-        path = path.parent
-    if not path.is_dir():
+    try:
+        path = path.expanduser().absolute()
+        if path.name == MLMODEL and path.is_file():
+            path = path.parent
+        is_directory, is_model = path.is_dir(), (path / MLMODEL).exists()
+    except (OSError, RuntimeError) as error:
+        # No permission, a name that is too long, an unknown user's home.
+        raise ModelNotFound(f"the model directory {path} cannot be looked at: {error}") from error
+    if not is_directory:
         raise ModelNotFound(f"there is no model directory at {path}", hint="give the directory that holds MLmodel")
-    if not (path / MLMODEL).exists():
+    if not is_model:
         inner = sorted(str(below.parent.relative_to(path)) for below in path.glob("*/MLmodel"))
         hint = f"did you mean one of: {', '.join(inner[:5])}?" if inner else "give the directory that holds MLmodel"
         raise ModelNotFound(f"there is no MLmodel file in {path}", hint=hint)
@@ -146,13 +154,13 @@ def _pyfunc(flavors: Node) -> Pyfunc:
     if loader is None:
         raise ModelError(f"the {PYFUNC} flavor names no loader_module", place=node.place)
     conda_env, python_env = _env(node)
-    config = node.get("config")
+    config = _optional_mapping(node, "config")
     return Pyfunc(
         loader_module=loader,
         data=_inside(node, "data") or _inside(node, "model_path"),
         predict_fn=_text(node, "predict_fn") or "predict",
         code=_inside(node, "code"),
-        config=config.plain() if config is not None and config.kind == "mapping" else None,
+        config=None if config is None else config.plain(),
         python_version=_said(node, "python_version"),
         conda_env=conda_env,
         python_env=python_env,
@@ -210,6 +218,8 @@ def _said_inside(node: Node, key: str) -> Said | None:
     path = PurePosixPath(said.text.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or re.match(r"[A-Za-z]:", said.text):
         raise ModelError(f"{key} is {said.text!r}, which lies outside the model's directory", place=said.place)
+    if "\0" in said.text or max(map(len, said.text.encode().split(b"/"))) > _MAX_NAME:
+        raise ModelError(f"{key} is no name that a file can have", place=said.place)
     return Said(text=str(path), place=said.place)
 
 
@@ -224,7 +234,7 @@ def _created(root: Node, notices: list[Notice]) -> datetime | None:
         if said is None:
             continue
         created = parse_instant(said.text)
-        if created is not None and datetime(2018, 1, 1, tzinfo=timezone.utc) <= created:
+        if created is not None and _FIRST <= created < _LAST:
             return created
         notices.append(
             Notice(

@@ -5,11 +5,12 @@ model → spec → (override) → lock → environment → worker → prediction
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -17,8 +18,16 @@ from typing import TYPE_CHECKING
 
 from envbuild import asof, override, staleness, target
 from envbuild.environment import Environment
-from envbuild.errors import InterpreterMissing, InterpreterNotFound, LockMissing, LockStale, WrongTarget
-from envbuild.indexes import Indexes, choose
+from envbuild.errors import (
+    IndexUnreachable,
+    InterpreterMissing,
+    InterpreterNotFound,
+    LockInvalid,
+    LockMissing,
+    LockStale,
+    WrongTarget,
+)
+from envbuild.indexes import Indexes, Project, choose, read_projects
 from envbuild.interpreters import Interpreter, fits
 from envbuild.lock import Lock, read_lock, read_lock_file, write_lock
 from envbuild.model import Model, Notice, read_model
@@ -85,6 +94,7 @@ def lock(asked: Asked, settings: Settings, report: Report = silent) -> Locked:
 
     :raises LockError: there is none, or not the one that was demanded.
     """
+    asof.check(settings.as_of)
     wanted = target.here(asked.spec.python.text)
     if (found := _lock_file(asked, settings, wanted)) is not None:
         fitting, notices = found
@@ -108,18 +118,16 @@ def build(locked: Locked, settings: Settings, report: Report = silent) -> Built:
     began = time.monotonic()
     store = Store(settings.home)
     accepts = _acceptable(locked, settings)
-    environment = store.environment(locked.lock.hash, accepts)
-    notices: tuple[Notice, ...] = ()
-    was_built = False
+    environment, was_built = store.environment(locked.lock.hash, accepts), False
     if environment is None:
-        environment, notices, was_built = _build_once(locked, settings, store, report)
+        environment, was_built = _build_once(locked, settings, store, report)
         report(Step("installing", f"the environment, in {time.monotonic() - began:.1f} s", done=True))
     return Built(
         locked=locked,
         environment=environment,
         was_built=was_built,
         seconds=time.monotonic() - began,
-        notices=(*locked.notices, *notices),
+        notices=(*locked.notices, *_stand_in(environment.interpreter, locked.lock)),
     )
 
 
@@ -182,17 +190,21 @@ def _kept_or_resolved(
         # Whoever held it before us may have answered the very question.
         answered = _kept(store, key, asked, wanted) if waited or not settings.update else None
         if answered is None:
-            resolved, note = _resolve(asked, settings, wanted, indexes, report)
-            store.keep_lock(key, write_lock(resolved))
-            source, found = "resolved", resolved
+            source, found = "resolved", _resolve(asked, settings, wanted, indexes, report)
+            store.keep_lock(key, write_lock(found))
         else:
-            source, found, note = "kept", answered, ()
-    return Locked(asked=asked, lock=found, source=source, notices=(*notices, *note, *found.origin.notices))
+            source, found = "kept", answered
+    return Locked(asked=asked, lock=found, source=source, notices=(*notices, *found.origin.notices))
 
 
 def _kept(store: Store, key: str, asked: Asked, wanted: target.Target) -> Lock | None:
     text = store.kept_lock(key)
-    return None if text is None else read_lock(text, f"the kept lock {key[:12]}", asked.spec.python.text, wanted)
+    if text is None:
+        return None
+    # One that cannot be read (another version's, a damaged disk's) is as good as none.
+    with contextlib.suppress(LockInvalid, LockStale):
+        return read_lock(text, f"the kept lock {key[:12]}", asked.spec.python.text, wanted)
+    return None
 
 
 def _indexes(spec: EnvironmentSpec, settings: Settings) -> tuple[Indexes, tuple[Notice, ...]]:
@@ -217,17 +229,12 @@ def _key(spec: EnvironmentSpec, settings: Settings, wanted: target.Target, index
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _resolve(
-    asked: Asked, settings: Settings, wanted: target.Target, indexes: Indexes, report: Report
-) -> tuple[Lock, tuple[Notice, ...]]:
-    from envbuild import indexes as index_room
-    from envbuild import interpreters, uv
-    from envbuild.resolvers import Question, resolver_for
+def _resolve(asked: Asked, settings: Settings, wanted: target.Target, indexes: Indexes, report: Report) -> Lock:
+    from envbuild import interpreters
+    from envbuild.question import Question
+    from envbuild.resolvers import resolver_for
 
-    interpreter, notices = asked.interpreter, tuple[Notice, ...]()
-    if interpreter is None:
-        found = interpreters.find(asked.spec.python.text, settings, report)
-        interpreter, notices = found.interpreter, _note(found.note)
+    interpreter = asked.interpreter or interpreters.find(asked.spec.python.text, settings, report)
     question = Question(
         spec=asked.spec,
         target=wanted,
@@ -235,43 +242,58 @@ def _resolve(
         as_of=asof.decide(
             settings.as_of,
             asked.spec,
-            lambda names: index_room.read_projects(names, indexes, uv.default_index(settings.home)),
+            lambda names: _dates(names, indexes, settings),
         ),
         indexes=indexes,
         settings=settings,
     )
-    return resolver_for(settings.engine).resolve(question, report), notices
+    return resolver_for(settings.engine).resolve(question, report)
 
 
-def _note(text: str | None) -> tuple[Notice, ...]:
-    return () if text is None else (Notice(code="python-patch", message=text),)
+def _dates(names: Iterable[str], indexes: Indexes, settings: Settings) -> Mapping[str, Project]:
+    """What the index says of projects, for a model that has no date itself."""
+    from envbuild import uv
+
+    wanted = list(names)
+    if wanted and settings.offline:
+        raise IndexUnreachable(
+            "the model has no date, and the index, which would tell it, may not be asked",
+            hint="run once without --offline, or give --as-of",
+        )
+    return read_projects(wanted, indexes, uv.default_index(settings.home))
+
+
+def _stand_in(interpreter: Interpreter, lock: Lock) -> tuple[Notice, ...]:
+    """What to say of an interpreter that is not the very version demanded."""
+    if fits(interpreter.version, lock.python, "exact"):
+        return ()
+    message = f"Python {lock.python} is not here; {interpreter.version}, of the same minor version, stands in for it"
+    return (Notice(code="python-patch", message=message),)
 
 
 def _acceptable(locked: Locked, settings: Settings) -> Callable[[Interpreter], bool]:
     """Whether an environment that was built from an interpreter may be handed out here."""
     named = locked.asked.interpreter
     if named is not None:
-        return lambda interpreter: interpreter == named
+        return lambda interpreter: interpreter.key == named.key
     return lambda interpreter: fits(interpreter.version, locked.lock.python, settings.python_policy)
 
 
-def _build_once(
-    locked: Locked, settings: Settings, store: Store, report: Report
-) -> tuple[Environment, tuple[Notice, ...], bool]:
+def _build_once(locked: Locked, settings: Settings, store: Store, report: Report) -> tuple[Environment, bool]:
     from envbuild.builders import Order
     from envbuild.builders.virtualenv import VirtualenvBuilder
 
     lock = locked.lock
     _check_target(lock)
-    interpreter, notices = _interpreter(locked, settings, report)
+    interpreter = _interpreter(locked, settings, report)
     place = store.place(lock.hash, interpreter)
     with store.single_flight(
         f"environment-{lock.hash}-{interpreter.key}",
         lambda: report(Step("waiting", "another process builds the same environment")),
     ):
-        environment = store.environment(lock.hash, lambda found: found == interpreter)
+        environment = store.environment(lock.hash, lambda found: found.key == interpreter.key)
         if environment is not None:
-            return environment, notices, False
+            return environment, False
         store.clear(place)
         indexes, _ = _indexes(locked.asked.spec, settings)
         order = Order(
@@ -283,7 +305,7 @@ def _build_once(
             settings=settings,
         )
         manifest = VirtualenvBuilder().build(order, report)
-        return store.complete(place, lock.hash, interpreter, manifest), notices, True
+        return store.complete(place, lock.hash, interpreter, manifest), True
 
 
 def _check_target(lock: Lock) -> None:
@@ -295,13 +317,12 @@ def _check_target(lock: Lock) -> None:
         )
 
 
-def _interpreter(locked: Locked, settings: Settings, report: Report) -> tuple[Interpreter, tuple[Notice, ...]]:
+def _interpreter(locked: Locked, settings: Settings, report: Report) -> Interpreter:
     if locked.asked.interpreter is not None:
-        return locked.asked.interpreter, ()
+        return locked.asked.interpreter
     from envbuild import interpreters
 
     try:
-        found = interpreters.find(locked.lock.python, settings, report)
+        return interpreters.find(locked.lock.python, settings, report)
     except InterpreterNotFound as error:
         raise InterpreterMissing(error.message, hint=error.hint, details=error.details) from error
-    return found.interpreter, _note(found.note)

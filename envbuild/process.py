@@ -11,6 +11,7 @@ import io
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +19,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal, cast
+
+_DRAIN_SECONDS = 3.0
 
 
 class TimedOutWaiting(Exception):
@@ -130,11 +133,14 @@ def start(
     env: Mapping[str, str],
     cwd: Path | None = None,
     stderr: Literal["pipe", "inherit"] = "pipe",
+    dies_with_us: bool = False,
 ) -> Child:
     """Start a process that is talked to over its standard input and output.
 
+    :param dies_with_us: the kernel kills it when this process ends, however that ends (Linux).
     :raises NotStarted: the program is missing or not executable.
     """
+    before = _death_signal() if dies_with_us else None
 
     def popen() -> subprocess.Popen[bytes]:
         return subprocess.Popen(
@@ -146,12 +152,32 @@ def start(
             stderr=subprocess.PIPE if stderr == "pipe" else None,
             bufsize=0,
             start_new_session=True,
+            preexec_fn=before,  # noqa: PLW1509 - one system call, and nothing that a thread could hold
         )
 
     try:
         return Child(_SPAWNER.call(popen))
     except OSError as error:
         raise NotStarted(f"{argv[0]}: {error.strerror}") from error
+
+
+_PR_SET_PDEATHSIG = 1
+
+
+def _death_signal() -> Callable[[], None] | None:
+    """What a child calls before it becomes its program, so as to die with us; ``None`` where the system has no such."""
+    if not sys.platform.startswith("linux"):
+        return None
+    import ctypes  # only where something is started to its end: it is not needed by a prediction
+
+    prctl, us = ctypes.CDLL(None).prctl, os.getpid()
+
+    def ask() -> None:
+        prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+        if os.getppid() != us:  # we died before it was asked
+            os._exit(1)
+
+    return ask
 
 
 def run(
@@ -172,51 +198,53 @@ def run(
     :raises NotStarted: the program is missing or not executable.
     """
     began = time.monotonic()
-    child = start(argv, env=env, cwd=cwd)
-    output: dict[str, str] = {}
+    # A build that is killed must not leave an installer at work in a place that the next build clears.
+    child = start(argv, env=env, cwd=cwd, dies_with_us=True)
+    stdout: list[str] = []
+    stderr: list[str] = []
+    # It may write before it reads, and may never read: each pipe has a thread of its own.
     pumps = [
-        threading.Thread(target=_collect, args=(child.stdout, "stdout", output, None), daemon=True),
-        threading.Thread(target=_collect, args=(child.stderr, "stderr", output, on_line), daemon=True),
+        threading.Thread(target=_collect, args=(child.stdout, stdout, None), daemon=True),
+        threading.Thread(target=_collect, args=(child.stderr, stderr, on_line), daemon=True),
+        threading.Thread(target=_feed, args=(child, stdin), daemon=True),
     ]
     try:
         for pump in pumps:
             pump.start()
-        _feed(child, stdin)
         returncode = child.wait(timeout)
     except BaseException:
         child.stop()
         raise
-    # What it started and left behind would hold the pipes open, and nobody waits for it.
+    # What it started and left behind would hold the pipes open, and nobody waits for it: neither for its group, nor
+    # for what has left the group.
     child.kill()
+    drained = time.monotonic() + _DRAIN_SECONDS
     for pump in pumps:
-        pump.join()
+        pump.join(max(0.0, drained - time.monotonic()))
     return Completed(
         argv=tuple(argv),
         returncode=returncode,
-        stdout=output["stdout"],
-        stderr=output["stderr"],
+        stdout="".join(stdout),
+        stderr="".join(stderr),
         seconds=time.monotonic() - began,
     )
 
 
 def _feed(child: Child, data: bytes) -> None:
     # A process may end without reading its input; that is its own affair.
-    with contextlib.suppress(BrokenPipeError):
+    with contextlib.suppress(BrokenPipeError), child.stdin as pipe:
         view = memoryview(data)
         while view:
-            view = view[child.stdin.write(view) :]
-    child.stdin.close()
+            view = view[pipe.write(view) :]
 
 
-def _collect(pipe: BinaryIO, name: str, output: dict[str, str], on_line: Callable[[str], None] | None) -> None:
-    kept: list[str] = []
+def _collect(pipe: BinaryIO, kept: list[str], on_line: Callable[[str], None] | None) -> None:
     with io.BufferedReader(cast("io.FileIO", pipe)) as lines:
         for raw in lines:
             line = raw.decode("utf-8", "replace")
             kept.append(line)
             if on_line is not None:
                 on_line(line.rstrip("\r\n"))
-    output[name] = "".join(kept)
 
 
 def replace_self(argv: Sequence[str], *, env: Mapping[str, str], cwd: Path | None = None) -> None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from urllib.parse import quote, urlsplit, urlunsplit
 
-_USERINFO = re.compile(r"([a-z][a-z0-9+.-]*://)([^/@\s\"'<>]+)@", re.IGNORECASE)
+_USERINFO = re.compile(r"([a-z][a-z0-9+.-]*://)([^/?#\s\"'<>]+)@", re.IGNORECASE)
 
 
 def without_userinfo(url: str) -> str:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 
 from packaging.version import Version
 
-from envbuild.asof import Ask, released_at, rfc3339
+from envbuild.asof import DAY, Ask, released_at, rfc3339
 from envbuild.model import Notice, parse_instant
+from envbuild.question import Question
 from envbuild.requirement import Demand
-from envbuild.resolvers import Question
 
 # setuptools 40.8 (February 2019) is the first that builds what has no pyproject.toml under PEP 517.
 BUILD_FLOOR = datetime(2019, 3, 1, tzinfo=timezone.utc)
@@ -70,8 +70,12 @@ def _no_upload_times(attempt: Attempt, words: str, ask: Ask) -> Attempt | None:
 
 
 def _younger_pins(attempt: Attempt, words: str, ask: Ask) -> Attempt | None:
-    """A pin that is younger than the date, as people edit files: let in, for that package alone."""
-    if attempt.cut is None or "exclude-newer" not in words:
+    """A pin that is younger than the date, as people edit files: let in, for that package alone.
+
+    With a day more, since a release's files are not uploaded at one moment.
+    """
+    del words
+    if attempt.cut is None:
         return None
     pins = [d for d in attempt.demands if d.kind == "index" and d.pin is not None and d.name not in attempt.cuts]
     projects = ask(demand.name for demand in pins if demand.name is not None)
@@ -79,7 +83,7 @@ def _younger_pins(attempt: Attempt, words: str, ask: Ask) -> Attempt | None:
     for demand in pins:
         released = released_at(demand, projects)
         if released is not None and released >= attempt.cut and demand.name is not None:
-            cuts[demand.name] = released + timedelta(seconds=1)
+            cuts[demand.name] = released + DAY
             following = following.noting("younger-pin", _let_in(demand.text, released, attempt.cut))
     return None if following is attempt else replace(following, cuts=cuts)
 
@@ -99,7 +103,7 @@ def _younger_by_pin(attempt: Attempt, words: str, ask: Ask) -> Attempt | None:
     for match in _FILTERED.finditer(words):
         name, version, released = match["name"], match["version"], parse_instant(match["time"])
         if released is not None and name not in cuts and f"{name}=={version}" in words:
-            cuts[name] = released + timedelta(seconds=1)
+            cuts[name] = released + DAY
             following = following.noting("younger-pin", _let_in(f"{name}=={version}", released, attempt.cut))
     return None if following is attempt else replace(following, cuts=cuts)
 

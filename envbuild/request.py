@@ -107,6 +107,9 @@ def _plain_key(name: Any) -> Any:
 
 
 def _listed(values: Any) -> Any:
+    if type(values).__module__ == "numpy" and values.dtype.kind == "M":
+        # In nanoseconds numpy would list plain ints.
+        values = values.astype("datetime64[us]")
     return _without_nan(values.tolist()) if hasattr(values, "tolist") else values
 
 
@@ -124,5 +127,5 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (dt.datetime, dt.date, dt.time)) or hasattr(value, "isoformat"):
         return value.isoformat()
     if hasattr(value, "tolist"):
-        return _without_nan(value.tolist())
+        return _listed(value)
     raise TypeError(f"a value of type {type(value).__name__} has no place in JSON")

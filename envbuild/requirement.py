@@ -155,13 +155,19 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
     kept, first = "", 0
     for number, line in enumerate(re.split(r"\r\n|\r|\n", text), start=1):
         first = first if kept else number
-        if line.endswith("\\"):
+        # As pip has it: a comment's own backslash continues nothing.
+        if line.endswith("\\") and not re.match(r"\s*#|.*\s#", line):
             kept += line[:-1] + " "
             continue
-        whole = re.sub(r"(^|\s)#.*$", "", kept + line).strip()
-        kept = ""
-        if whole:
+        if whole := _without_comment(kept + line):
             yield first, whole
+        kept = ""
+    if whole := _without_comment(kept):
+        yield first, whole
+
+
+def _without_comment(line: str) -> str:
+    return re.sub(r"(^|\s)#.*$", "", line).strip()
 
 
 def read_line(line: str, place: Place, reading: Reading, *, constraint: bool = False, depth: int = 0) -> Lines:
@@ -169,13 +175,30 @@ def read_line(line: str, place: Place, reading: Reading, *, constraint: bool = F
 
     :raises SpecError: it is none of them.
     """
+    if not line.replace("\t", " ").isprintable():
+        # A line end inside a YAML text would become a line of its own where the resolver reads it.
+        raise SpecError(f"{line[:60]!r} holds characters that no requirement has", place=place)
+    check_numbers(line, place)
     line, notices = _expanded(line, place, reading)
-    if line.startswith("-"):
-        found = _option(line, place, reading, constraint=constraint, depth=depth)
-    else:
-        demand, more = _demand(_without_hashes(line), place, reading)
-        found = Lines(constraints=(demand,), notices=more) if constraint else Lines(demands=(demand,), notices=more)
+    try:
+        if line.startswith("-"):
+            found = _option(line, place, reading, constraint=constraint, depth=depth)
+        else:
+            demand, more = _demand(_without_hashes(line), place, reading)
+            found = Lines(constraints=(demand,), notices=more) if constraint else Lines(demands=(demand,), notices=more)
+    except (ValueError, OSError, RuntimeError) as error:
+        # An address with half a bracket, a path that is too long or a link to itself, a number of 5000 digits.
+        raise SpecError(f"{line[:80]!r} cannot be understood: {error}", place=place) from error
     return found + Lines(notices=notices)
+
+
+def check_numbers(text: str, place: Place) -> None:
+    """Refuse numbers that Python does not read: they would fail wherever the version is compared.
+
+    :raises SpecError: there is one.
+    """
+    if re.search(r"\d{200}", text):
+        raise SpecError(f"{text[:40]}… holds a number of hundreds of digits", place=place)
 
 
 def _expanded(line: str, place: Place, reading: Reading) -> tuple[str, tuple[Notice, ...]]:
@@ -230,7 +253,7 @@ def _option_parts(line: str, place: Place) -> tuple[str, str]:
 
 def _demand(text: str, place: Place, reading: Reading) -> tuple[Demand, tuple[Notice, ...]]:
     """A requirement of any kind: PEP 508, a URL or a path."""
-    if text.startswith(_VCS) or "://" in text.split("@", maxsplit=1)[0]:
+    if text.startswith(("file:", *_VCS)) or "://" in text.split("@", maxsplit=1)[0]:
         return _located(text, None, place, reading)
     if (named := re.match(r"([A-Za-z0-9._-]+)\s*(\[[^]]*\])?\s*@\s*(\S.*)$", text)) is not None:
         return _located(named.group(3).strip(), named.group(1), place, reading, extras=named.group(2) or "")
@@ -265,7 +288,9 @@ def _located(
 ) -> tuple[Demand, tuple[Notice, ...]]:
     """A requirement by URL, with a name (``name @ url``) or without."""
     if url.startswith("file:"):
-        return _file_url(url, name, place, reading)
+        return _file_url(url, name, place, reading, extras)
+    url, *marker = re.split(r"\s+;\s*", url, maxsplit=1)
+    marked = f" ; {marker[0]}" if marker else ""
     if url.startswith(_VCS):
         if not url.startswith("git+"):
             raise SpecError(
@@ -275,10 +300,10 @@ def _located(
             )
         egg = re.search(r"[#&]egg=([A-Za-z0-9._-]+)", url)
         name, url = name or (egg.group(1) if egg else None), re.sub(r"#.*$", _fragment, url)
-        return _by_url(url, name, extras, "vcs", place, reading), ()
+        return _by_url(url + marked, name, extras, "vcs", place, reading), ()
     if not url.startswith(("https://", "http://")):
         raise SpecError(f"{url!r} is no address that packages come from", place=place)
-    return _by_url(url, name or _name_in_file_name(url), extras, "url", place, reading), ()
+    return _by_url(url + marked, name or _name_in_file_name(url), extras, "url", place, reading), ()
 
 
 def _fragment(match: re.Match[str]) -> str:
@@ -297,8 +322,11 @@ def _by_url(url: str, name: str | None, extras: str, kind: Kind, place: Place, r
     return Demand(text=text, kind=kind, name=canonicalize_name(name), origin=reading.origin, place=place)
 
 
-def _file_url(url: str, name: str | None, place: Place, reading: Reading) -> tuple[Demand, tuple[Notice, ...]]:
+def _file_url(
+    url: str, name: str | None, place: Place, reading: Reading, extras: str = ""
+) -> tuple[Demand, tuple[Notice, ...]]:
     """``file:``: inside the model it is the model's own; elsewhere the name is all that can count."""
+    url, *marker = re.split(r"\s+;\s*", url, maxsplit=1)
     path = unquote(urlsplit(url).path)
     if not path.startswith("/") or Path(path).is_relative_to(reading.model):
         return _local(path, place, reading, base=reading.model), ()
@@ -306,7 +334,8 @@ def _file_url(url: str, name: str | None, place: Place, reading: Reading) -> tup
     if name is None:
         raise SpecError(f"{url!r} lies outside the model and says no package's name", place=place)
     message = f"{path} is a path of the machine that made the model; the name {name} counts, the path does not"
-    demand = Demand(text=name, kind="index", name=canonicalize_name(name), origin=reading.origin, place=place)
+    text = str(Requirement(f"{name}{extras}{f' ; {marker[0]}' if marker else ''}"))
+    demand = Demand(text=text, kind="index", name=canonicalize_name(name), origin=reading.origin, place=place)
     return demand, (Notice(code="path-ignored", message=message, place=place),)
 
 
@@ -370,10 +399,13 @@ def read_conda_spec(text: str, place: Place) -> CondaSpec:
 
     :raises SpecError: it is not a package spec.
     """
+    check_numbers(text, place)
     match = _CONDA.match(text.strip())
     if match is None:
         raise SpecError(f"{text!r} is no conda package spec", place=place)
     rest = re.sub(r"\s*\[.*\]$", "", match["rest"]).strip()
+    if "version" in match["rest"].partition("[")[2]:
+        raise SpecError(f"{text!r} has its version in brackets", place=place, hint="write name=version")
     try:
         specifier = SpecifierSet(_pep440(rest))
     except InvalidSpecifier as error:
@@ -388,12 +420,16 @@ def _pep440(version: str) -> str:
     if re.match(r"^[<>!~]|^==|.*,", version):
         clauses = [clause.strip() for clause in version.split(",")]
         return ",".join(_clause(clause) for clause in clauses)
-    return _clause("=" + re.split(r"[=\s]+", version.lstrip("="))[0])
+    number, *build = re.split(r"[=\s]+", version.lstrip("="))
+    # With a build string behind it, conda takes a version to the letter.
+    return _clause(("==" if build else "=") + number)
 
 
 def _clause(clause: str) -> str:
     operator, number = re.match(r"^([<>=!~]*)\s*(.*)$", clause).groups()  # type: ignore[union-attr] # always matches
-    number = re.split(r"[=\s]+", number)[0]
+    number = re.sub(r"\.?\*$", ".*", re.split(r"[=\s]+", number)[0])
+    if number == ".*":
+        return ""
     if operator in ("", "="):
         exact = number.count(".") >= 2 or number.endswith("*")
         return f"=={number}" if exact else f"=={number}.*"

@@ -139,7 +139,10 @@ def _seconds(value: Any, said_by: str) -> float:
 def _path(value: Any, said_by: str) -> Path:
     if not str(value).strip():
         raise UsageError(f"{said_by} is an empty path")
-    return Path(value).expanduser().absolute()
+    try:
+        return Path(value).expanduser().absolute()
+    except RuntimeError as error:
+        raise UsageError(f"{said_by} is {str(value)!r}: {error}") from error
 
 
 def _places(value: Any, said_by: str) -> tuple[str, ...]:
@@ -154,7 +157,14 @@ def _texts(value: Any, said_by: str) -> tuple[str, ...]:
     return tuple(str(item) for item in value)
 
 
+def _flag(value: Any, said_by: str) -> bool:
+    if not isinstance(value, bool):
+        raise UsageError(f"{said_by} is {value!r}, which is neither True nor False")
+    return value
+
+
 _CONVERSIONS: Mapping[str, Callable[[Any, str], Any]] = {
+    **dict.fromkeys(_FLAGS, _flag),
     **dict.fromkeys(_SECONDS, _seconds),
     **dict.fromkeys(_PATHS, _path),
     **dict.fromkeys(_LISTS, _texts),

@@ -14,6 +14,8 @@ from typing import Any
 from envbuild.document import Node
 from envbuild.errors import ModelError, Place
 
+_MAX_DEPTH = 50
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Field:
@@ -50,10 +52,13 @@ def read_signature(node: Node | None) -> Signature | None:
         return None
     written = {part: _decoded(node.get(part), part) for part in ("inputs", "outputs", "params")}
     places = {part: below.place for part in written if (below := node.get(part)) is not None}
-    read = {
-        part: None if specs is None else tuple(_field(spec, places[part], part) for spec in specs)
-        for part, specs in written.items()
-    }
+    try:
+        read = {
+            part: None if specs is None else tuple(_field(spec, places[part], part) for spec in specs)
+            for part, specs in written.items()
+        }
+    except RecursionError as error:
+        raise ModelError("the signature's types are nested without end", place=node.place) from error
     return Signature(inputs=read["inputs"], outputs=read["outputs"], params=read["params"], written=written)
 
 
@@ -87,8 +92,10 @@ def _field(spec: Any, place: Place, part: str) -> Field:
     )
 
 
-def _type_name(spec: Any) -> str:
+def _type_name(spec: Any, depth: int = 0) -> str:
     """The type of a spec as one readable text."""
+    if depth > _MAX_DEPTH:
+        raise RecursionError
     if not isinstance(spec, dict):
         return str(spec)
     kind = str(spec.get("type"))
@@ -97,11 +104,11 @@ def _type_name(spec: Any) -> str:
         tensor = tensor if isinstance(tensor, dict) else {}
         return f"tensor({tensor.get('dtype')}, {_compact(tensor.get('shape'))})"
     if kind == "array":
-        return f"array[{_type_name(spec.get('items'))}]"
+        return f"array[{_type_name(spec.get('items'), depth + 1)}]"
     if kind == "map":
-        return f"map[{_type_name(spec.get('values'))}]"
+        return f"map[{_type_name(spec.get('values'), depth + 1)}]"
     if kind == "object" and isinstance(spec.get("properties"), dict):
-        inner = ", ".join(f"{name}: {_type_name(below)}" for name, below in spec["properties"].items())
+        inner = ", ".join(f"{name}: {_type_name(below, depth + 1)}" for name, below in spec["properties"].items())
         return f"object{{{inner}}}"
     return kind
 

@@ -17,23 +17,38 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from envbuild import conda_names, document
 from envbuild.document import Node
 from envbuild.errors import Place, SpecError
 from envbuild.model import Model, Notice, Said
-from envbuild.requirement import Demand, IndexLine, Lines, Reading, read_conda_spec, read_file, read_line
+from envbuild.redaction import redacted
+from envbuild.requirement import (
+    Demand,
+    IndexLine,
+    Lines,
+    Reading,
+    check_numbers,
+    read_conda_spec,
+    read_file,
+    read_line,
+)
 
 PYTHON_ENV, CONDA_ENV, REQUIREMENTS = "python_env.yaml", "conda.yaml", "requirements.txt"
 MLFLOW_NAMES = ("mlflow", "mlflow-skinny")
+_MAX_NAME = 255
+
+# What can name a Python: its minor version at least.
+_PYTHON = re.compile(r"\d\.\d+(?:\.\d+(?:(?:a|b|rc)\d+)?)?")
 
 # The Python that most people had when a model without any was saved: minor version, from which date on.
 _PYTHON_BY_DATE = (
@@ -165,11 +180,18 @@ def _named_file(model: Model, said: Said | None, default: str, notices: list[Not
     if said is not None:
         path = model.path / said.text
         if path.exists():
-            return document.read(path)
+            return _mapping_in(path)
         message = f"MLmodel names {said.text}, which the model does not have"
         notices.append(Notice(code="file-missing", message=message, place=said.place))
     path = model.path / default
-    return document.read(path) if path.exists() else None
+    return _mapping_in(path) if path.exists() else None
+
+
+def _mapping_in(path: Path) -> Node:
+    root = document.read(path)
+    if root.kind != "mapping":
+        raise SpecError("this file holds no mapping, as one that describes an environment does", place=root.place)
+    return root
 
 
 def _pip_lines(
@@ -215,9 +237,13 @@ def _listed(node: Node, reading: Reading, notices: list[Notice]) -> Lines:
 
 def _missing_include(text: str, reading: Reading) -> str | None:
     words = text.split()
-    if len(words) == 2 and words[0] in ("-r", "--requirement") and not Path(words[1]).is_absolute():
-        return None if (reading.model / words[1]).exists() else words[1]
-    return None
+    if len(words) != 2 or words[0] not in ("-r", "--requirement"):
+        return None
+    path = PurePosixPath(words[1].replace("\\", "/"))
+    # What leads out of the model, or is no path at all, is no missing file but an error of the line's own.
+    if path.is_absolute() or ".." in path.parts or not words[1].isprintable() or max(map(len, path.parts)) > _MAX_NAME:
+        return None
+    return None if (reading.model / path).exists() else words[1]
 
 
 def _entries(conda_env: Node) -> tuple[Node, ...]:
@@ -233,8 +259,10 @@ def _conda_demands(conda_env: Node | None, notices: list[Notice]) -> list[Demand
     """conda.yaml's own packages, under their names on the index."""
     found: list[Demand] = []
     for node in _entries(conda_env) if conda_env is not None else ():
-        if node.kind != "scalar" or node.text is None:
+        if node.kind == "mapping" and not node.value.keys() - {"pip"}:
             continue
+        if node.kind != "scalar" or node.text is None:
+            raise SpecError("this is neither a conda package nor pip's list", place=node.place)
         spec = read_conda_spec(node.text, node.place)
         name = conda_names.on_index(spec.name)
         if spec.name == "python" or (spec.name == "pip" and not spec.specifier):
@@ -326,7 +354,7 @@ def _python(model: Model, python_env: Node | None, conda_env: Node | None, notic
         if exact is not None and wanted.contains(exact):
             if _exact_python(wanted) is None:
                 return replace(first, text=exact)
-        elif str(specifier) != str(wanted):
+        elif str(specifier) != str(wanted) and not specifier.contains(_exact_python(wanted) or ""):
             message = (
                 f"{other.source} says Python {other.text}, {first.source} says {first.text}; {first.source} counts"
             )
@@ -339,7 +367,9 @@ def _pythons_stated(
 ) -> Iterable[tuple[PythonDemand, SpecifierSet]]:
     node = None if python_env is None else python_env.get("python")
     if node is not None:
-        yield _stated(node.text or "", node.place, PYTHON_ENV)
+        if node.kind != "scalar" or not node.text:
+            raise SpecError("python is not a version", place=node.place)
+        yield _stated(node.text, node.place, PYTHON_ENV)
     for entry in _entries(conda_env) if conda_env is not None else ():
         if entry.kind == "scalar" and entry.text is not None:
             spec = read_conda_spec(entry.text, entry.place)
@@ -352,7 +382,10 @@ def _pythons_stated(
 
 
 def _stated(text: str, place: Place, source: str) -> tuple[PythonDemand, SpecifierSet]:
-    demand = PythonDemand(text=text.strip(), place=place, source=source)
+    check_numbers(text, place)
+    # A Python built from a repository says `3.8.10+`.
+    text = re.sub(r"\+\S*$", "", text.strip())
+    demand = PythonDemand(text=text, place=place, source=source)
     version = _version(text)
     try:
         if version is None:
@@ -366,7 +399,9 @@ def _stated(text: str, place: Place, source: str) -> tuple[PythonDemand, Specifi
 def _exact_python(specifier: SpecifierSet) -> str | None:
     """``3.8.5`` of ``==3.8.5``."""
     exact = [s.version for s in specifier if s.operator in ("==", "===") and not s.version.endswith(".*")]
-    return exact[0] if len(exact) == 1 and len(specifier) == 1 else None
+    if len(exact) != 1 or len(specifier) != 1:
+        return None
+    return exact[0] if _PYTHON.fullmatch(exact[0]) else None
 
 
 def _oldest_python(wanted: SpecifierSet, demand: PythonDemand, model: Model) -> str:
@@ -374,11 +409,11 @@ def _oldest_python(wanted: SpecifierSet, demand: PythonDemand, model: Model) -> 
     minors = [f"3.{minor}" for minor in range(6, 20)]
     allowed = [m for m in minors if any(wanted.contains(f"{m}.{patch}") for patch in range(30))]
     if not allowed:
-        raise SpecError(
-            f"no Python that envbuild can run lies in {demand.text!r}",
-            place=demand.place,
-            hint="envbuild runs Python 3.6 and later; --python 3.6 tries the oldest",
-        )
+        # Older than anything that we run: kept as it is written, so that looking for it says what can be done.
+        oldest = next((one.version.removesuffix(".*") for one in wanted), demand.text)
+        if not _PYTHON.fullmatch(oldest):
+            raise SpecError(f"{demand.text!r} is no Python that there is", place=demand.place)
+        return oldest
     usual = None if model.created is None else _usual_python(model.created)
     return usual if usual in allowed else allowed[0]
 
@@ -433,7 +468,8 @@ def _unique(demands: list[Demand]) -> tuple[Demand, ...]:
 def _version(text: str) -> Version | None:
     try:
         return Version(text)
-    except InvalidVersion:
+    except ValueError:
+        # No version, or one with a number of thousands of digits.
         return None
 
 
@@ -445,7 +481,9 @@ def spec_to_dict(spec: EnvironmentSpec) -> dict[str, Any]:
             {"requirement": d.text, "kind": d.kind, "origin": d.origin, "place": _place(d.place)} for d in spec.demands
         ],
         "constraints": [{"requirement": d.text, "place": _place(d.place)} for d in spec.constraints],
-        "index_lines": [{"option": i.option, "url": i.url, "place": _place(i.place)} for i in spec.index_lines],
+        "index_lines": [
+            {"option": i.option, "url": redacted(i.url), "place": _place(i.place)} for i in spec.index_lines
+        ],
         "digest": spec.digest(),
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
-from packaging.markers import UndefinedEnvironmentName
+from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
 
 from envbuild.lock import Lock, LockedPackage
 from envbuild.requirement import Demand
@@ -60,5 +60,5 @@ def _applies(demand: Demand, lock: Lock) -> bool:
         return True
     try:
         return requirement.marker.evaluate(cast("dict[str, str]", lock.target.marker_environment(lock.python)))
-    except UndefinedEnvironmentName:
+    except (UndefinedComparison, UndefinedEnvironmentName):
         return True

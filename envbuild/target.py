@@ -29,7 +29,11 @@ class Target:
     def tags(self) -> Sequence[Tag]:
         """The tags of wheels that can be installed, best first; for this machine's platform alone."""
         platforms = list(platform_tags())
-        own = platforms[platforms.index(self.platform) :] if self.platform in platforms else [self.platform]
+        own = [self.platform]
+        if self.platform in platforms:
+            newest = platforms.index(self.platform)
+            # What was built on this very machine may stand before the policies' tags.
+            own = [tag for tag in platforms[:newest] if tag.startswith("linux_")] + platforms[newest:]
         interpreter = self.python
         return [*cpython_tags(self.version, platforms=own), *compatible_tags(self.version, interpreter, own)]
 
@@ -52,7 +56,10 @@ def here(python: str) -> Target:
 
 @lru_cache(maxsize=1)
 def _platform() -> str:
-    return next(iter(platform_tags()), platform.machine())
+    tags = list(platform_tags())
+    # ``linux_x86_64`` says nothing of the C library, and packaging's releases put it first or last.
+    named = [tag for tag in tags if not tag.startswith("linux_")]
+    return next(iter(named or tags), platform.machine())
 
 
 def runs_here(target: Target) -> bool:

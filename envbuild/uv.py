@@ -15,10 +15,12 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
 
 from envbuild import process
-from envbuild.errors import InternalError
+from envbuild.errors import InternalError, UsageError
+from envbuild.files import make_private, write_whole
 from envbuild.indexes import Indexes
 from envbuild.process import Completed
 from envbuild.progress import Phase, Report, Step
@@ -30,6 +32,7 @@ _PASSED = (
     "PATH",
     "LANG",
     "LC_ALL",
+    "TMPDIR",
     "TZ",
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
@@ -84,6 +87,7 @@ def run(call: Call, report: Report) -> Completed:
 
     :raises process.TimedOutWaiting: after ``call.timeout`` seconds.
     """
+    make_private(call.settings.home)
     indexes = call.indexes.logged_in()
     secrets = secrets_of(indexes.urls())
     with _private_files(indexes) as private:
@@ -176,7 +180,12 @@ def _report_line(line: str, report: Report) -> None:
 
 @lru_cache(maxsize=1)
 def default_index(home: Path) -> str:
-    """The URL of the index that uv asks when none is given: uv's own word for it."""
+    """The URL of the index that uv asks when none is given: uv's own word for it, asked once for each of its releases."""
+    make_private(home)
+    kept = home / f"default-index-{version('uv')}"
+    with contextlib.suppress(OSError):
+        if text := kept.read_text(encoding="utf-8").strip():
+            return text
     arguments = ["pip", "compile", "-", "--emit-index-url", "--no-header", "--offline", "--no-config"]
     done = process.run(
         [binary(), *arguments, "--no-python-downloads", "--cache-dir", str(home / "uv")],
@@ -185,6 +194,9 @@ def default_index(home: Path) -> str:
     match = re.search(r"^--index-url (\S+)$", done.stdout, re.MULTILINE)
     if match is None:
         raise InternalError("uv does not say its default index", details=done.stderr.splitlines()[-5:])
+    # A store that cannot be written is said by whoever must write there.
+    with contextlib.suppress(UsageError):
+        write_whole(kept, match.group(1).encode())
     return match.group(1)
 
 

@@ -32,8 +32,7 @@ class LocalIndex:
         self.status: int | None = None
         self._token = uuid.uuid4().hex
         handler = type("Handler", (_Handler,), {"index": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
 
@@ -64,7 +63,9 @@ class LocalIndex:
             return None
         if as_json and self.upload_times:
             return "application/vnd.pypi.simple.v1+json", json.dumps(self._project(project, found)).encode()
-        links = [f'<a href="../../files/{file.name}#sha256={file.sha256}">{html.escape(file.name)}</a>' for file in found]
+        links = [
+            f'<a href="../../files/{file.name}#sha256={file.sha256}">{html.escape(file.name)}</a>' for file in found
+        ]
         return "text/html", f"<!DOCTYPE html><html><body>{''.join(links)}</body></html>".encode()
 
     def _project(self, project: str, found: list[File]) -> dict[str, Any]:
@@ -90,6 +91,14 @@ class LocalIndex:
         return authorization == f"Basic {wanted}"
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 64
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients that are killed go away without a word."""
+
+
 class _Handler(BaseHTTPRequestHandler):
     index: LocalIndex
     protocol_version = "HTTP/1.1"
@@ -107,7 +116,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._found(self.path.strip("/").split("/")[1:])
 
-    do_HEAD = do_GET
+    do_HEAD = do_GET  # noqa: N815 - the base class's name for it
 
     def _found(self, parts: list[str]) -> None:
         answer: tuple[str, bytes] | None = None
@@ -135,5 +144,5 @@ class _Handler(BaseHTTPRequestHandler):
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class has it
         """Say nothing."""

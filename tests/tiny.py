@@ -101,7 +101,7 @@ def setup_py(name: str, version: str, more: str = "", before: str = "") -> str:
 
 
 # A build backend in a few lines, so that sdists build without setuptools: everything that is a module goes in.
-BACKEND = '''
+BACKEND = """
 import base64, hashlib, os, zipfile
 
 def get_requires_for_build_wheel(config_settings=None):
@@ -122,7 +122,7 @@ def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
         for name, text in texts.items():
             archive.writestr(name, text)
     return file
-'''
+"""
 
 
 def backend(name: str = "tiny-backend", version: str = "1.0", *, uploaded: str = BEFORE) -> File:

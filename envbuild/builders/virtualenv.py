@@ -18,7 +18,7 @@ from pathlib import Path
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from envbuild import process, uv
+from envbuild import process, system_packages, uv
 from envbuild.builders import Order
 from envbuild.errors import (
     BuildError,
@@ -77,6 +77,8 @@ def _local_copy(package: LockedPackage, order: Order, scratch: Path) -> str:
     if package.path is None:
         return ""
     source, target = order.model / package.path, scratch / "model" / package.path
+    if not source.resolve().is_relative_to(order.model.resolve()):
+        raise BuildError(f"the lock names {package.path}, which lies outside the model", hint="lock the model again")
     if not source.exists():
         raise BuildError(f"the model has no {package.path}, which its lock names", hint="copy the model whole")
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -156,29 +158,6 @@ def _run(arguments: Sequence[str], order: Order, cwd: Path, report: Report) -> N
         raise explain(done.stderr)
 
 
-_SYSTEM_PACKAGES = (
-    (r"Python\.h: No such file", "python3-dev (the headers of that Python)"),
-    (r"pg_config executable not found|libpq-fe\.h", "libpq-dev"),
-    (r"mysql_config|mysql\.h", "default-libmysqlclient-dev"),
-    (r"ffi\.h: No such file", "libffi-dev"),
-    (r"libxml/\w+\.h|xml2-config|xslt-config", "libxml2-dev and libxslt1-dev"),
-    (r"openssl/\w+\.h|Could not find OpenSSL", "libssl-dev"),
-    (r"sasl/sasl\.h", "libsasl2-dev"),
-    (r"hdf5\.h|libhdf5", "libhdf5-dev"),
-    (r"jpeglib\.h|headers or library files could not be found for jpeg", "libjpeg-dev"),
-    (r"zlib\.h: No such file|headers or library files could not be found for zlib", "zlib1g-dev"),
-    (r"curl-config", "libcurl4-openssl-dev"),
-    (r"sql\.h: No such file", "unixodbc-dev"),
-    (r"no Fortran compiler found|gfortran: (command )?not found|NoFortranCompiler", "gfortran"),
-    (r"Could not find (the )?`?cmake|CMake must be installed|cmake: (command )?not found", "cmake"),
-    (r"can't find Rust compiler|cargo.*not found|rustc.*not found", "cargo (Rust)"),
-    (r"swig: (command )?not found|command 'swig' failed", "swig"),
-    (r"llvm-config", "llvm-dev, of the version that llvmlite names"),
-    (r"(gcc|cc|c\+\+|g\+\+)'? failed: No such file|(gcc|cc): (command )?not found|error: command '\S*gcc' failed: "
-     r"No such file|unable to execute '\S*gcc'", "build-essential"),
-)  # fmt: skip
-
-
 _SDIST_WORDS = r"Failed to (download and )?build|Build backend failed|setup\.py build"
 _FAILURES: tuple[tuple[str, type[BuildError], str, str], ...] = (
     (
@@ -228,11 +207,9 @@ def explain(words: str) -> BuildError:
 
 def _sdist_failed(words: str, lines: list[str]) -> SdistFailed:
     name = re.search(r"Failed to (?:download and )?build `([^`]+)`", words)
-    needed = [package for pattern, package in _SYSTEM_PACKAGES if re.search(pattern, words)]
-    hint = f"it seems to need the system package {needed[0]}" if needed else "the lines above are the build's last"
     return SdistFailed(
         f"the sdist of {name.group(1) if name else 'a package'} could not be built into a wheel",
-        hint=hint,
+        hint=system_packages.hint(words),
         details=lines[-25:],
     )
 

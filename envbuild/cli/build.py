@@ -24,7 +24,9 @@ def command(model: Path, **options: Any) -> None:
 
     with open_output(options, "build") as output:
         settings = settings_from(options)
-        locked = pipeline.lock(pipeline.ask(model, settings), settings, output.report)
+        asked = pipeline.ask(model, settings)
+        output.notices(asked.spec.notices)
+        locked = pipeline.lock(asked, settings, output.report)
         built = pipeline.build(locked, settings, output.report)
         output.notices(built.notices)
         environment = built.environment

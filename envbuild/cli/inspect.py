@@ -11,6 +11,7 @@ import click
 
 from envbuild.cli.options import model_argument, output_options, settings_from, spec_options
 from envbuild.cli.output import open_output
+from envbuild.redaction import redacted
 
 if TYPE_CHECKING:
     from envbuild.errors import Place
@@ -64,7 +65,7 @@ def _screen(found: Inspection) -> str:
         ),
     ]
     if spec.index_lines:
-        sections.append(_section("Indexes", [(i.url, _where(i.place, model.path)) for i in spec.index_lines]))
+        sections.append(_section("Indexes", [(redacted(i.url), _where(i.place, model.path)) for i in spec.index_lines]))
     if found.notices:
         lines = [
             textwrap.fill(

@@ -41,7 +41,9 @@ def command(model: Path, target: Path | None, form: str, **options: Any) -> None
         _check_name(target, form)
         check_target(target)
         settings = settings_from(options)
-        locked = pipeline.lock(pipeline.ask(model, settings), settings, output.report)
+        asked = pipeline.ask(model, settings)
+        output.notices(asked.spec.notices)
+        locked = pipeline.lock(asked, settings, output.report)
         output.notices(locked.notices)
         text = _text(locked.lock, form)
         if target is not None:

@@ -68,6 +68,7 @@ class Output(AbstractContextManager["Output"]):
         self._log: IO[str] | None = _opened(log_file)
         self._spinner: Any = None
         self._downloads = _Downloads()
+        self._said: set[str] = set()
 
     def report(self, step: Step) -> None:
         """Show a step of long work: a line, or on a terminal a spinner that says the latest."""
@@ -98,7 +99,7 @@ class Output(AbstractContextManager["Output"]):
             self._spinner = None
 
     def notices(self, notices: Iterable[Notice], *, log_only: bool = False) -> None:
-        """Say what the one who deploys should know.
+        """Say what the one who deploys should know, each thing once: what a model says may explain a later failure.
 
         :param log_only: the answer shows them itself.
         """
@@ -106,6 +107,9 @@ class Output(AbstractContextManager["Output"]):
         for notice in notices:
             place = "" if notice.place is None else f" ({notice.place})"
             text = redacted(f"{notice.message}{place}")
+            if text in self._said:
+                continue
+            self._said.add(text)
             self._write_log(f"warning[{notice.code}]: {text}")
             if not self._quiet and not log_only:
                 click.echo(f"{click.style(f'warning[{notice.code}]', fg='yellow')}: {text}", err=True)

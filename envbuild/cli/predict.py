@@ -49,6 +49,7 @@ def command(model: Path, target: Path | None, **options: Any) -> None:
         check_target(target)
         settings = settings_from(options)
         asked = pipeline.ask(model, settings)
+        output.notices(asked.spec.notices)
         request = _request(source, content_type, asked.model)
         locked = pipeline.lock(asked, settings, output.report)
         built = pipeline.build(locked, settings, output.report)

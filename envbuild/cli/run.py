@@ -33,7 +33,9 @@ def command(model: Path, words: tuple[str, ...], **options: Any) -> int:
 
     with open_output(options, "run") as output:
         settings = settings_from(options)
-        locked = pipeline.lock(pipeline.ask(model, settings), settings, output.report)
+        asked = pipeline.ask(model, settings)
+        output.notices(asked.spec.notices)
+        locked = pipeline.lock(asked, settings, output.report)
         built = pipeline.build(locked, settings, output.report)
         output.notices(built.notices)
         output.rest()

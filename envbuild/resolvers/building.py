@@ -18,8 +18,8 @@ from envbuild import process, sources, uv
 from envbuild.errors import LockError
 from envbuild.lock import BuildLock, LockedPackage
 from envbuild.progress import Report, Step
+from envbuild.question import Question
 from envbuild.repairs import BUILD_FLOOR, Attempt
-from envbuild.resolvers import Question
 from envbuild.sources import BuildSystem
 
 _HOOK = """

@@ -11,20 +11,22 @@ from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
-from envbuild import indexes, process, repairs, uv
+from envbuild import indexes, process, repairs, system_packages, uv
 from envbuild.asof import Ask, rfc3339
 from envbuild.errors import IndexUnreachable, LockError, LockTimedOut, Unresolvable
 from envbuild.indexes import Project
 from envbuild.lock import Lock, LockedPackage, Origin, read_lock
 from envbuild.progress import Report, Step
+from envbuild.question import Question
 from envbuild.repairs import Attempt
 from envbuild.requirement import Demand
-from envbuild.resolvers import Question
 from envbuild.resolvers.building import BuildRequirements
 from envbuild.spec import digest_of
 
 _MAX_ATTEMPTS = 12
 _NETWORK_WORDS = ("error sending request", "Failed to fetch", "dns error", "HTTP status", "Request failed after")
+# To uv an index that refuses us merely lacks the package; a hint names the status.
+_REFUSED = re.compile(r"could not be queried.*?\((\d{3} [^)]*)\)|returned a (403 \w+) error")
 
 
 class UvResolver:
@@ -168,12 +170,15 @@ def explain(words: str, attempt: Attempt) -> LockError:
     if "network was disabled" in words:
         hint = "run once with the network, or without --offline"
         return Unresolvable("the packages are not in the cache, and the network is not to be used", hint=hint)
+    if (refused := _REFUSED.search(words)) is not None:
+        hint = "put the index's credentials into netrc or its URL (--index-url)"
+        return IndexUnreachable(f"an index refuses us: {refused.group(1) or refused.group(2)}; {text}", hint=hint)
     if any(word in words for word in _NETWORK_WORDS):
         hint = "is there a network, and are the index's URL and credentials right (--index-url, netrc)?"
         return IndexUnreachable(f"the index cannot be reached: {text}", hint=hint)
     if "Failed to build" in words or "Failed to resolve requirements from" in words:
-        hint = "an sdist must be built to say what it needs; a version with a wheel would not"
-        return LockError(f"an sdist could not be built: {text[:300]}", hint=hint, details=words.splitlines()[-25:])
+        message = f"an sdist must be built to say what it needs, and could not be: {text[:200]}"
+        return LockError(message, hint=system_packages.hint(words), details=words.splitlines()[-25:])
     hint = "change one of the requirements named, or try --as-of now"
     return Unresolvable(f"no set of packages meets all requirements: {text}", hint=hint, details=details)
 

@@ -34,6 +34,7 @@ from filelock import FileLock, Timeout
 
 from envbuild.environment import Environment
 from envbuild.errors import StoreError
+from envbuild.files import make_private
 from envbuild.interpreters import Interpreter
 
 LAYOUT = "v1"
@@ -49,8 +50,11 @@ class Store:
         self._root = home / "store" / LAYOUT
 
     def kept_lock(self, key: str) -> str | None:
-        """The text of the lock kept under a key."""
-        with contextlib.suppress(FileNotFoundError):
+        """The text of the lock kept under a key.
+
+        :raises StoreError: the store cannot be read.
+        """
+        with _explained(self.home), contextlib.suppress(FileNotFoundError, UnicodeDecodeError):
             return self._lock_path(key).read_text(encoding="utf-8")
         return None
 
@@ -74,7 +78,7 @@ class Store:
     def environment(self, lock_hash: str, accepts: Callable[[Interpreter], bool]) -> Environment | None:
         """A complete environment of a lock whose interpreter is acceptable and still there; the newest Python first."""
         folder = self._root / "environments" / lock_hash
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        with _explained(self.home), contextlib.suppress(FileNotFoundError):
             for place in sorted(folder.iterdir(), reverse=True):
                 environment = _opened(place, lock_hash)
                 if environment is not None and accepts(environment.interpreter):
@@ -87,9 +91,11 @@ class Store:
         :raises StoreError: the store cannot be written.
         """
         with _explained(self.home):
-            (place / MARKER).unlink(missing_ok=True)
-            if place.exists():
+            if place.is_dir() and not place.is_symlink():
+                (place / MARKER).unlink(missing_ok=True)
                 shutil.rmtree(place)
+            else:
+                place.unlink(missing_ok=True)
             self._make(place.parent)
 
     def complete(self, place: Path, lock_hash: str, interpreter: Interpreter, manifest: str) -> Environment:
@@ -130,8 +136,7 @@ class Store:
             lock.release()
 
     def _make(self, path: Path) -> None:
-        if not self.home.exists():
-            self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(self.home)
         path.mkdir(parents=True, exist_ok=True)
 
 
@@ -199,4 +204,6 @@ def explained(error: OSError, home: Path) -> StoreError:
         )
     if error.errno in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
         return StoreError(f"the file system of {home} cannot lock files", hint="set ENVBUILD_HOME to a local disk")
-    return StoreError(f"{where} cannot be used: {error.strerror or error}")
+    return StoreError(
+        f"{where} cannot be used: {error.strerror or error}", hint="set ENVBUILD_HOME to a directory that you can write"
+    )

@@ -142,7 +142,7 @@ def test_a_worker_without_a_host_to_watch(raw_worker: StartRaw) -> None:
 
 def test_mutated_frames(raw_worker: StartRaw, make_model: MakeModel) -> None:
     """After any change to a frame: the next good request is answered, or the worker ends, saying why."""
-    chance = random.Random(20180605)  # noqa: S311 - the same mutations every time
+    chance = random.Random(20180605)
     load = frame("load", 1, load_order(make_model()))
     good = frame("predict", 3, order("echo", value="good"))
     worker = None

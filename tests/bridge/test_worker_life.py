@@ -184,7 +184,7 @@ def test_threads_that_the_model_left_do_not_hold_the_end_up(every_python: Path, 
     with worker:
         assert answer(worker, "leave_thread") == "left"
     assert is_gone(worker.pid)
-    assert worker._child.poll() == 0, "it ended by itself, it was not killed"  # noqa: SLF001 - nobody else asks
+    assert worker._child.poll() == 0, "it ended by itself, it was not killed"
 
 
 @pytest.mark.parametrize("holding_gil", [False, True])

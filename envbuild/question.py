@@ -1,0 +1,25 @@
+"""The question that a resolver answers: everything that a lock depends on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from envbuild.asof import AsOf
+from envbuild.indexes import Indexes
+from envbuild.interpreters import Interpreter
+from envbuild.settings import Settings
+from envbuild.spec import EnvironmentSpec
+from envbuild.target import Target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """Everything that a lock depends on."""
+
+    spec: EnvironmentSpec
+    target: Target
+    interpreter: Interpreter
+    """Runs what sdists must run to say what they need; its patch release does not show in the lock."""
+    as_of: AsOf
+    indexes: Indexes
+    settings: Settings

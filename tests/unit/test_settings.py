@@ -1,0 +1,124 @@
+"""Every setting, from the environment and by name."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+import pytest
+
+from envbuild.errors import UsageError
+from envbuild.settings import Settings
+
+HOME = Path("/srv/envbuild")
+FROM_VARIABLES: list[tuple[str, str, Any]] = [
+    ("home", "/srv/other", Path("/srv/other")),
+    ("engine", "uv", "uv"),
+    ("index_url", "https://i.invalid/simple", "https://i.invalid/simple"),
+    ("extra_index_url", "https://a.invalid  https://b.invalid\n", ("https://a.invalid", "https://b.invalid")),
+    ("find_links", "/wheels", ("/wheels",)),
+    ("model_indexes", "deny", "deny"),
+    ("expand", "TOKEN USER_NAME", ("TOKEN", "USER_NAME")),
+    ("as_of", "2021-04-30", "2021-04-30"),
+    ("python", "3.9", "3.9"),
+    ("python_policy", "exact", "exact"),
+    ("python_downloads", "0", False),
+    ("no_build", "1", True),
+    ("lock", "/srv/pylock.toml", Path("/srv/pylock.toml")),
+    ("locked", "yes", True),
+    ("update", "TRUE", True),
+    ("offline", "on", True),
+    ("lock_timeout", "1.5", 1.5),
+    ("build_timeout", "60", 60.0),
+    ("load_timeout", "60", 60.0),
+    ("predict_timeout", "60", 60.0),
+    ("nan", "string", "string"),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "value"), FROM_VARIABLES, ids=[row[0] for row in FROM_VARIABLES])
+def test_a_setting_is_read_from_its_variable(name: str, text: str, value: object) -> None:
+    settings = Settings.from_environ({"ENVBUILD_HOME": str(HOME), f"ENVBUILD_{name.upper()}": text})
+    assert getattr(settings, name) == value
+
+
+def test_every_setting_has_a_variable_that_is_tested() -> None:
+    assert {row[0] for row in FROM_VARIABLES} == {field.name for field in fields(Settings)}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("engine", "npm"),
+        ("model_indexes", "some"),
+        ("python_policy", "newest"),
+        ("nan", "zero"),
+        ("offline", "perhaps"),
+        ("python_downloads", "2"),
+        ("no_build", "-"),
+        ("locked", "y e s"),
+        ("update", "None"),
+        ("lock_timeout", "soon"),
+        ("build_timeout", "0"),
+        ("load_timeout", "-1"),
+        ("predict_timeout", "nan"),
+        ("home", "  "),
+        ("home", "~nobody-of-this-name/x"),
+        ("lock", " "),
+    ],
+)
+def test_a_variable_that_cannot_be_understood_is_a_usage_error_that_names_it(name: str, text: str) -> None:
+    with pytest.raises(UsageError, match=f"ENVBUILD_{name.upper()}") as caught:
+        Settings.from_environ({"ENVBUILD_HOME": str(HOME), f"ENVBUILD_{name.upper()}": text})
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("engine", "npm"),
+        ("offline", "no"),
+        ("locked", 1),
+        ("expand", "TOKEN"),
+        ("find_links", "/wheels"),
+        ("lock_timeout", "x"),
+        ("nan", 3),
+        ("no_such_setting", 1),
+    ],
+)
+def test_a_value_given_by_name_that_is_none_is_a_usage_error(name: str, value: object) -> None:
+    with pytest.raises(UsageError, match=name):
+        Settings.from_environ({"ENVBUILD_HOME": str(HOME)}, **{name: value})
+
+
+def test_what_is_given_wins_over_variables_and_none_and_empty_variables_decide_nothing() -> None:
+    environ = {"ENVBUILD_HOME": str(HOME), "ENVBUILD_AS_OF": "now", "ENVBUILD_NAN": "", "ENVBUILD_PYTHON": "3.9"}
+    settings = Settings.from_environ(environ, as_of="2021-01-01", python=None, expand=["A"])
+    assert (settings.as_of, settings.python, settings.nan, settings.expand) == ("2021-01-01", "3.9", "null", ("A",))
+
+
+def test_the_process_environment_is_the_default_and_the_platforms_cache_is_home(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("ENVBUILD_HOME", raising=False)
+    monkeypatch.setenv("ENVBUILD_AS_OF", "now")
+    settings = Settings.from_environ()
+    assert settings.as_of == "now"
+    assert settings.home == platformdirs.user_cache_path("envbuild")
+
+
+def test_paths_become_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/srv/user")
+    settings = Settings.from_environ({"ENVBUILD_HOME": "~/store"}, lock="pylock.toml")
+    assert (settings.home, settings.lock) == (Path("/srv/user/store"), tmp_path / "pylock.toml")
+
+
+def test_settings_are_frozen_and_having_changes_a_copy() -> None:
+    settings = Settings(home=HOME)
+    assert settings.having(offline=True, python=None) == Settings(home=HOME, offline=True)
+    assert settings.offline is False
+    with pytest.raises(AttributeError):
+        settings.offline = True  # type: ignore[misc]
