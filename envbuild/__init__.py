@@ -14,6 +14,8 @@
 
 from __future__ import annotations
 
+import sys
+import types
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,6 +24,24 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = ["EnvbuildError", "LoadedModel", "__version__", "build", "inspect", "load_model", "lock", "predict"]
+
+
+class _Package(types.ModuleType):
+    """The package itself: its ``lock`` is the function, although there is a module of that name."""
+
+    @property
+    def lock(self) -> Any:
+        """The public function."""
+        from envbuild import api
+
+        return api.lock
+
+    @lock.setter
+    def lock(self, module: types.ModuleType) -> None:
+        """Python sets a submodule's name when it is imported; here that would hide the function."""
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:

@@ -30,7 +30,7 @@ import json, os, platform, sys, sysconfig
 print(json.dumps({
     "executable": getattr(sys, "_base_executable", None) or sys.executable,
     "base_prefix": sys.base_prefix,
-    "in_virtualenv": sys.prefix != sys.base_prefix,
+    "in_virtualenv": os.path.exists(os.path.join(os.path.dirname(os.path.dirname(sys.executable)), "pyvenv.cfg")),
     "implementation": sys.implementation.name,
     "version": platform.python_version(),
     "abi": sysconfig.get_config_var("SOABI") or "",

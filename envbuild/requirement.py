@@ -387,11 +387,25 @@ _CONDA = re.compile(r"^(?:(?P<channel>\S+)::)?(?P<name>[A-Za-z0-9_.\-]+)\s*(?P<r
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CondaSpec:
-    """A package of conda.yaml's own list: its name and its version as PEP 440 specifiers (builds and channels go)."""
+    """A package of conda.yaml's own list, without its build and its channel."""
 
     name: str
-    specifier: SpecifierSet
+    written: str
+    """The whole entry."""
+    version: str
+    """The version part in PEP 440's form, if it has one: conda's own libraries have versions like ``2025b``."""
     place: Place
+
+    @property
+    def specifier(self) -> SpecifierSet:
+        """The version as PEP 440 specifiers.
+
+        :raises SpecError: it has no such form.
+        """
+        try:
+            return SpecifierSet(self.version)
+        except InvalidSpecifier as error:
+            raise SpecError(f"{self.written!r} has a version that cannot be read", place=self.place) from error
 
 
 def read_conda_spec(text: str, place: Place) -> CondaSpec:
@@ -406,11 +420,7 @@ def read_conda_spec(text: str, place: Place) -> CondaSpec:
     rest = re.sub(r"\s*\[.*\]$", "", match["rest"]).strip()
     if "version" in match["rest"].partition("[")[2]:
         raise SpecError(f"{text!r} has its version in brackets", place=place, hint="write name=version")
-    try:
-        specifier = SpecifierSet(_pep440(rest))
-    except InvalidSpecifier as error:
-        raise SpecError(f"{text!r} has a version that cannot be read", place=place) from error
-    return CondaSpec(name=match["name"].lower(), specifier=specifier, place=place)
+    return CondaSpec(name=match["name"].lower(), written=text, version=_pep440(rest), place=place)
 
 
 def _pep440(version: str) -> str:

@@ -148,13 +148,29 @@ def _path(value: Any, said_by: str) -> Path:
 def _places(value: Any, said_by: str) -> tuple[str, ...]:
     """URLs as they are, paths in full: what reads them runs in another directory."""
     places = _texts(value, said_by)
-    return tuple(place if "://" in place else str(_path(place, said_by)) for place in places)
+    return tuple(_url(place, said_by) if "://" in place else str(_path(place, said_by)) for place in places)
 
 
 def _texts(value: Any, said_by: str) -> tuple[str, ...]:
     if isinstance(value, str):
         raise UsageError(f"{said_by} is one text where a list of texts is wanted", hint="put it into a list")
     return tuple(str(item) for item in value)
+
+
+def _url(value: Any, said_by: str) -> str:
+    # Imported here: most calls name no index.
+    from urllib.parse import urlsplit
+
+    try:
+        urlsplit(str(value))
+    except ValueError as error:
+        # The value itself may hold a password.
+        raise UsageError(f"{said_by} is no address: {error}") from None
+    return str(value)
+
+
+def _urls(value: Any, said_by: str) -> tuple[str, ...]:
+    return tuple(_url(url, said_by) for url in _texts(value, said_by))
 
 
 def _flag(value: Any, said_by: str) -> bool:
@@ -168,5 +184,7 @@ _CONVERSIONS: Mapping[str, Callable[[Any, str], Any]] = {
     **dict.fromkeys(_SECONDS, _seconds),
     **dict.fromkeys(_PATHS, _path),
     **dict.fromkeys(_LISTS, _texts),
+    "index_url": _url,
+    "extra_index_url": _urls,
     "find_links": _places,
 }

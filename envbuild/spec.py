@@ -265,7 +265,7 @@ def _conda_demands(conda_env: Node | None, notices: list[Notice]) -> list[Demand
             raise SpecError("this is neither a conda package nor pip's list", place=node.place)
         spec = read_conda_spec(node.text, node.place)
         name = conda_names.on_index(spec.name)
-        if spec.name == "python" or (spec.name == "pip" and not spec.specifier):
+        if spec.name == "python" or (spec.name == "pip" and not spec.version):
             continue
         if name is None and spec.name in conda_names.NATIVE:
             message = f"{spec.name} is a native library; wheels bring their own, and it is not installed"
@@ -373,7 +373,7 @@ def _pythons_stated(
     for entry in _entries(conda_env) if conda_env is not None else ():
         if entry.kind == "scalar" and entry.text is not None:
             spec = read_conda_spec(entry.text, entry.place)
-            if spec.name == "python" and spec.specifier:
+            if spec.name == "python" and spec.version:
                 demand = PythonDemand(text=str(spec.specifier), place=entry.place, source=CONDA_ENV)
                 yield replace(demand, text=_exact_python(spec.specifier) or str(spec.specifier)), spec.specifier
     said = model.pyfunc.python_version

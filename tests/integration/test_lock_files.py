@@ -12,6 +12,7 @@ import pytest
 from kit import Kit, cli, cli_environ, codes, run_python, versions
 from tiny import PYTHON, backend, own_sdist, wheel
 
+from envbuild import interpreters
 from envbuild.errors import LockInvalid, LockMissing, LockStale
 from envbuild.lock import write_lock
 
@@ -33,7 +34,14 @@ def foreign(kit: Kit, model: Path, target: Path, *more: str) -> None:
     """A lock that uv itself makes, without us."""
     target.with_name("in.txt").write_text("\n".join(("alpha", *more)) + "\n")
     words = ["pip", "compile", "--format", "pylock.toml", "--python-version", PYTHON, "--no-config", "-q"]
-    words += ["--index-url", kit.index.url, "--cache-dir", str(kit.home / "uv")]
+    words += [
+        "--python",
+        interpreters.find(PYTHON, kit.settings()).executable,
+        "--index-url",
+        kit.index.url,
+        "--cache-dir",
+        str(kit.home / "uv"),
+    ]
     words += [str(target.with_name("in.txt")), "-o", str(target)]
     subprocess.run([sys.executable, "-m", "uv", *words], check=True, cwd=model.parent)
 

@@ -21,7 +21,7 @@ from envbuild.staleness import reasons_against
 from envbuild.target import here
 
 DATELESS = "flavors:\n  python_function:\n    loader_module: own.loader\n"
-RELEASES = {
+RELEASES: dict[str, dict[str, datetime | None]] = {
     "numpy": {"1.19.5": datetime(2021, 1, 5, tzinfo=timezone.utc)},
     "six": {"1.16.0": datetime(2021, 5, 5, 14, 18, 18, tzinfo=timezone.utc), "1.15.0": None},
 }

@@ -82,8 +82,8 @@ def read_or_refuse(files: dict[str, bytes]) -> None:
         try:
             read = read_model(model)
             spec = read_spec(read)
-            content = Inspection(model=read, spec=spec, notices=spec.notices).to_dict()
-            assert json.loads(json.dumps(content))["environment"]["digest"] == spec.digest()
+            inspection = Inspection(model=read, spec=spec, notices=spec.notices).to_dict()
+            assert json.loads(json.dumps(inspection))["environment"]["digest"] == spec.digest()
             assert all(demand.requirement or demand.path for demand in spec.demands)
         except EnvbuildError as error:
             assert error.code in ("model-invalid", "model-unreadable", "model-no-pyfunc", "spec-invalid")  # noqa: PT017

@@ -163,7 +163,7 @@ def test_a_process_that_stays_is_talked_to() -> None:
 
 
 def test_stop_interrupts_first_and_a_process_may_end_by_itself() -> None:
-    code = "import time\nprint('up', flush=True)\ntry:\n    time.sleep(600)\nexcept KeyboardInterrupt:\n    raise SystemExit(7)"
+    code = "import time\ntry:\n    print('up', flush=True)\n    time.sleep(600)\nexcept KeyboardInterrupt:\n    raise SystemExit(7)"
     child = process.start(python(code), env=ENV, stderr="inherit")
     assert child.stdout.read(3) == b"up\n"
     assert child.stop() == 7

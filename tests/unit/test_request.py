@@ -39,7 +39,7 @@ def test_a_frames_odd_columns_and_cells_are_sent_as_json_has_them() -> None:
     frame = pd.DataFrame(
         {
             0: pd.array([1, None], dtype="Int64"),
-            1: pd.to_datetime(["2021-01-02 03:04:05", None]),
+            1: pd.to_datetime(["2021-01-02 03:04:05", "NaT"]),
             2: [b"\x00\xff", b""],
             3: [np.array([1.0, np.nan]), [np.int64(3)]],
             4: pd.Categorical(["u", "v"]),

@@ -109,7 +109,7 @@ def test_what_the_model_does_not_have_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "text"),
     [
-        ("certifi @ file:///croot/certifi_1665076670883/work/certifi", "certifi"),
+        ("certifi @ file:///croot/certifi_1665076670883/source/certifi", "certifi"),
         ("numpy @ file:///tmp/build/80754af9/numpy-1.21.5", "numpy"),
         ("mlflow[extras] @ file:///x/mlflow ; python_version < '3.9'", 'mlflow[extras]; python_version < "3.9"'),
         ("file:///elsewhere/six-1.16.0-py2.py3-none-any.whl", "six"),

@@ -67,6 +67,9 @@ def test_every_setting_has_a_variable_that_is_tested() -> None:
         ("home", "  "),
         ("home", "~nobody-of-this-name/x"),
         ("lock", " "),
+        ("index_url", "https://[broken/simple"),
+        ("extra_index_url", "https://i.invalid/simple https://[broken/simple"),
+        ("find_links", "https://[broken"),
     ],
 )
 def test_a_variable_that_cannot_be_understood_is_a_usage_error_that_names_it(name: str, text: str) -> None:
