@@ -74,12 +74,11 @@ class Demand:
     origin: Origin
     place: Place | None
     path: str | None = None
-    editable: bool = False
 
     @property
     def requirement(self) -> Requirement | None:
-        """The parsed requirement; ``None`` for paths."""
-        return Requirement(self.text) if self.path is None else None
+        """The parsed requirement; ``None`` for paths and for addresses without a name."""
+        return Requirement(self.text) if self.path is None and self.name is not None else None
 
     @property
     def specifier(self) -> SpecifierSet:
@@ -259,13 +258,7 @@ def _demand(text: str, place: Place, reading: Reading) -> tuple[Demand, tuple[No
         return _located(named.group(3).strip(), named.group(1), place, reading, extras=named.group(2) or "")
     if _looks_like_path(text):
         return _local(text, place, reading, base=Path(place.file).parent), ()
-    try:
-        requirement = Requirement(text)
-    except InvalidRequirement as error:
-        reason = str(error).splitlines()[0]
-        raise SpecError(
-            f"{text!r} is no requirement: {reason}", place=place, hint="see PEP 508 for the form"
-        ) from error
+    requirement = _parsed(text, place)
     return (
         Demand(
             text=str(requirement),
@@ -276,6 +269,16 @@ def _demand(text: str, place: Place, reading: Reading) -> tuple[Demand, tuple[No
         ),
         (),
     )
+
+
+def _parsed(text: str, place: Place) -> Requirement:
+    try:
+        return Requirement(text)
+    except InvalidRequirement as error:
+        reason = str(error).splitlines()[0]
+        raise SpecError(
+            f"{text!r} is no requirement: {reason}", place=place, hint="see PEP 508 for the form"
+        ) from error
 
 
 def _looks_like_path(text: str) -> bool:
@@ -313,12 +316,11 @@ def _fragment(match: re.Match[str]) -> str:
 
 def _by_url(url: str, name: str | None, extras: str, kind: Kind, place: Place, reading: Reading) -> Demand:
     if name is None:
-        raise SpecError(f"the requirement {url!r} does not say the package's name", place=place, hint="name @ URL does")
+        # Checked under a name that says nothing: only the resolver can find out which one it is.
+        _parsed(f"unnamed @ {url}", place)
+        return Demand(text=url, kind=kind, name=None, origin=reading.origin, place=place)
     text = f"{name}{extras} @ {url}"
-    try:
-        Requirement(text)
-    except InvalidRequirement as error:
-        raise SpecError(f"{text!r} is no requirement: {str(error).splitlines()[0]}", place=place) from error
+    _parsed(text, place)
     return Demand(text=text, kind=kind, name=canonicalize_name(name), origin=reading.origin, place=place)
 
 
@@ -334,20 +336,25 @@ def _file_url(
     if name is None:
         raise SpecError(f"{url!r} lies outside the model and says no package's name", place=place)
     message = f"{path} is a path of the machine that made the model; the name {name} counts, the path does not"
-    text = str(Requirement(f"{name}{extras}{f' ; {marker[0]}' if marker else ''}"))
+    text = str(_parsed(f"{name}{extras}{f' ; {marker[0]}' if marker else ''}", place))
     demand = Demand(text=text, kind="index", name=canonicalize_name(name), origin=reading.origin, place=place)
     return demand, (Notice(code="path-ignored", message=message, place=place),)
 
 
+_LOCAL = re.compile(r"(?P<path>[^;]*?)\s*(?P<extras>\[[^]]*\])?\s*(?P<marker>;.*)?")
+
+
 def _local(text: str, place: Place, reading: Reading, *, base: Path) -> Demand:
     """A wheel, an archive or a directory inside the model."""
-    bare = re.sub(r"\[[^]]*\]$", "", text.split(";", maxsplit=1)[0].strip())
+    bare, extras, marker = _LOCAL.fullmatch(text.strip()).group("path", "extras", "marker")  # type: ignore[union-attr] # always matches
     path = _own_path(bare, place, reading, base=base)
+    if extras or marker:
+        _parsed(f"local{extras or ''}{marker or ''}", place)
     target = reading.model / path
     if not target.exists():
         raise SpecError(f"the model has no {path}", place=place, hint="was the whole model directory copied?")
     return Demand(
-        text=path,
+        text=f"{path}{extras or ''}{f' {marker}' if marker else ''}",
         kind="directory" if target.is_dir() else "file",
         name=None if target.is_dir() else _name_in_file_name(path),
         origin=reading.origin,

@@ -99,9 +99,8 @@ def _resolved(question: Question, stage: Path, ask: Ask, report: Report) -> tupl
 
 
 def _line(demand: Demand) -> str:
-    if demand.path is None:
-        return demand.text
-    return f"{'-e ' if demand.editable else ''}./{demand.path}"
+    # Editable or not, what lies inside the model is installed from a copy of it, as a wheel.
+    return demand.text if demand.path is None else f"./{demand.text}"
 
 
 def compile_once(

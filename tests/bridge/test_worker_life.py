@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -102,7 +101,7 @@ def test_nothing_of_ours_can_be_imported(every_python: Path, make_model: MakeMod
         assert answer(worker, "utils") == "the model"
         path = answer(worker, "path")
         assert path[0] == str(tmp_path / "model" / "code")
-        assert not {"", os.getcwd(), MAIN, str(Path(MAIN, "envbuild", "worker"))} & set(path)
+        assert not {"", str(Path.cwd()), MAIN, str(Path(MAIN, "envbuild", "worker"))} & set(path)
         assert answer(worker, "imported", names=["numpy", "pandas", "mlflow"]) == []
     assert not list(Path(MAIN, "envbuild", "worker").glob(f"__pycache__/*{worker.pid}*"))
 
@@ -323,7 +322,7 @@ def test_what_the_eras_mlflow_refuses_is_a_mismatch(make_model: MakeModel, tmp_p
     with worker:
         assert worker.ready.loader == "mlflow"
         assert json.loads(worker.predict(b'{"input": "good"}').payload) == "ok"
-        with pytest.raises(InputMismatch, match="^it is bad$"):
+        with pytest.raises(InputMismatch, match=r"^it is bad$"):
             worker.predict(b'{"input": "bad"}')
         with pytest.raises(ModelRaised):
             worker.predict(b'{"input": "ask"}')

@@ -158,13 +158,14 @@ def commit(work: Path) -> str:
     return git(work, "rev-parse", "HEAD")
 
 
+@pytest.mark.parametrize("written", ["alpha @ {}@main", "{}@main", "-e {}@main#egg=alpha"])
 def test_a_git_requirement_is_locked_by_its_commit_and_built_from_it(
-    kit: Kit, make_model: MakeModel, repository: tuple[Path, str]
+    kit: Kit, make_model: MakeModel, repository: tuple[Path, str], written: str
 ) -> None:
     work, url = repository
     kit.index.add(backend())
     first = git(work, "rev-parse", "HEAD")
-    model = make_model(pip=[f"alpha @ {url}@main"])
+    model = make_model(pip=[written.format(url)])
     locked = kit.lock(model)
     (package,) = locked.lock.packages
     assert (package.kind, package.commit) == ("vcs", first)

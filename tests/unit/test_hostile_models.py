@@ -84,7 +84,7 @@ def read_or_refuse(files: dict[str, bytes]) -> None:
             spec = read_spec(read)
             inspection = Inspection(model=read, spec=spec, notices=spec.notices).to_dict()
             assert json.loads(json.dumps(inspection))["environment"]["digest"] == spec.digest()
-            assert all(demand.requirement or demand.path for demand in spec.demands)
+            assert all(d.requirement or d.path or d.kind in ("vcs", "url") for d in spec.demands)
         except EnvbuildError as error:
             assert error.code in ("model-invalid", "model-unreadable", "model-no-pyfunc", "spec-invalid")  # noqa: PT017
             assert error.message  # noqa: PT017

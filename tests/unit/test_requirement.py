@@ -45,6 +45,7 @@ def test_a_requirement_of_the_index(tmp_path: Path, line: str, text: str, name: 
     [
         ("git+https://h.invalid/r.git@abc#egg=own", "own @ git+https://h.invalid/r.git@abc", "vcs", "own"),
         ("own @ git+https://h.invalid/r.git@abc", "own @ git+https://h.invalid/r.git@abc", "vcs", "own"),
+        ("git+https://h.invalid/r.git@abc", "git+https://h.invalid/r.git@abc", "vcs", None),
         ("-e git+https://h.invalid/r.git@abc#egg=own", "own @ git+https://h.invalid/r.git@abc", "vcs", "own"),
         (
             "git+ssh://git@h.invalid/r.git#egg=own&subdirectory=python",
@@ -71,7 +72,7 @@ def test_a_requirement_of_the_index(tmp_path: Path, line: str, text: str, name: 
 def test_a_requirement_by_address(tmp_path: Path, line: str, text: str, kind: str, name: str) -> None:
     demand = demand_of(tmp_path, line)
     assert (demand.text, demand.kind, demand.name) == (text, kind, name)
-    assert demand.requirement is not None
+    assert (demand.requirement is None) == (demand.name is None)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +171,6 @@ def test_options_that_would_change_how_packages_are_fetched_have_no_effect_and_t
         "-e 'open",
         "hg+https://h.invalid/r",
         "ftp://h.invalid/x.whl",
-        "git+https://h.invalid/r.git",
         "own @ nowhere",
         "file:///elsewhere/what",
         "..x @ file:///y",
