@@ -6,6 +6,7 @@
     ├── uv/                              uv's cache: on the same file system, so that files are linked
     ├── python/                          Pythons that uv fetched
     ├── sdists/<sha256>                  sdists that were read for what they are built with
+    ├── default-index-<uv's version>     uv's own word for the index that it asks when none is given
     └── store/v1/
         ├── locks/<key>.toml             a lock, under the key of everything that went into it
         ├── environments/<lock hash>/<interpreter>/

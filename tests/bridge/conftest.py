@@ -18,11 +18,13 @@ from acting import MODEL, WORKER_FOLDER, RawWorker
 
 @functools.cache
 def _interpreters() -> list[Path]:
-    """One CPython of each minor version from 3.6 up, and the one that runs the tests."""
-    found: dict[tuple[int, int], Path] = {sys.version_info[:2]: Path(sys.executable)}
+    """One CPython of each minor version from 3.6 up, none a virtualenv: the tests' own has envbuild in it."""
+    found: dict[tuple[int, int], Path] = {}
     for python in findpython.find_all(allow_prereleases=False):
-        if python.implementation == "cpython":
-            found.setdefault((python.major, python.minor), Path(python.executable))
+        executable = Path(python.executable)
+        is_virtualenv = (executable.parent.parent / "pyvenv.cfg").exists()
+        if python.implementation == "cpython" and not is_virtualenv:
+            found.setdefault((python.major, python.minor), executable)
     return [found[version] for version in sorted(found) if version >= (3, 6)]
 
 
