@@ -12,9 +12,10 @@ import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Literal, cast
 from urllib.parse import unquote, urlsplit
 
+from packaging.markers import Environment, UndefinedComparison, UndefinedEnvironmentName
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import (
@@ -94,6 +95,16 @@ class Demand:
                 return specifier.version
         return None
 
+    def applies(self, environment: Environment) -> bool:
+        """Whether its marker is true in an environment (PEP 508); one that cannot be decided counts as true."""
+        requirement = self.requirement
+        if requirement is None or requirement.marker is None:
+            return True
+        try:
+            return requirement.marker.evaluate(cast("dict[str, str]", environment))
+        except (UndefinedComparison, UndefinedEnvironmentName):
+            return True
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexLine:
@@ -130,6 +141,12 @@ class Reading:
     model: Path
     expand: Mapping[str, str]
     origin: Origin = "pip"
+    leave_out_missing: bool = False
+    """Whether what the model names and does not have is left out, with a notice; else it is an error."""
+
+
+class _PartMissing(SpecError):
+    """A line names a wheel, an archive or a directory that the model does not have."""
 
 
 def read_file(path: Path, reading: Reading, *, constraint: bool = False, depth: int = 0) -> Lines:
@@ -185,6 +202,10 @@ def read_line(line: str, place: Place, reading: Reading, *, constraint: bool = F
         else:
             demand, more = _demand(_without_hashes(line), place, reading)
             found = Lines(constraints=(demand,), notices=more) if constraint else Lines(demands=(demand,), notices=more)
+    except _PartMissing as error:
+        if not reading.leave_out_missing:
+            raise
+        found = Lines(notices=(Notice(code="missing-package", message=f"{error.message}; left out", place=place),))
     except (ValueError, OSError, RuntimeError) as error:
         # An address with half a bracket, a path that is too long or a link to itself, a number of 5000 digits.
         raise SpecError(f"{line[:80]!r} cannot be understood: {error}", place=place) from error
@@ -352,7 +373,8 @@ def _local(text: str, place: Place, reading: Reading, *, base: Path) -> Demand:
         _parsed(f"local{extras or ''}{marker or ''}", place)
     target = reading.model / path
     if not target.exists():
-        raise SpecError(f"the model has no {path}", place=place, hint="was the whole model directory copied?")
+        hint = "was the whole model directory copied? --allow-repair missing-package leaves it out"
+        raise _PartMissing(f"the model has no {path}", place=place, hint=hint)
     return Demand(
         text=f"{path}{extras or ''}{f' {marker}' if marker else ''}",
         kind="directory" if target.is_dir() else "file",
@@ -390,6 +412,9 @@ def _name_in_file_name(path: str) -> str | None:
 
 
 _CONDA = re.compile(r"^(?:(?P<channel>\S+)::)?(?P<name>[A-Za-z0-9_.\-]+)\s*(?P<rest>.*)$")
+_BRACKETED_VERSION = re.compile(
+    r"""(?:^|[,\s])version\s*=\s*(?P<quote>['"]?)(?P<version>[^'"\]]*?)(?P=quote)\s*(?=[,\]])"""
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -409,6 +434,12 @@ class CondaSpec:
 
         :raises SpecError: it has no such form.
         """
+        if "|" in self.version:
+            raise SpecError(
+                f"{self.written!r} leaves a choice between versions, which no index's requirement can say",
+                place=self.place,
+                hint="keep one of them",
+            )
         try:
             return SpecifierSet(self.version)
         except InvalidSpecifier as error:
@@ -421,23 +452,31 @@ def read_conda_spec(text: str, place: Place) -> CondaSpec:
     :raises SpecError: it is not a package spec.
     """
     check_numbers(text, place)
-    match = _CONDA.match(text.strip())
-    if match is None:
+    match = _CONDA.match(_without_comment(text))
+    if match is None or "://" in text:
         raise SpecError(f"{text!r} is no conda package spec", place=place)
-    rest = re.sub(r"\s*\[.*\]$", "", match["rest"]).strip()
-    if "version" in match["rest"].partition("[")[2]:
-        raise SpecError(f"{text!r} has its version in brackets", place=place, hint="write name=version")
-    return CondaSpec(name=match["name"].lower(), written=text, version=_pep440(rest), place=place)
+    rest, bracket, keywords = match["rest"].partition("[")
+    if bracket and not keywords.endswith("]"):
+        raise SpecError(f"{text!r} has a bracket that does not end", place=place)
+    # As conda has it: what brackets say goes before what stands outside them.
+    stated = _BRACKETED_VERSION.search(keywords)
+    if stated is None and re.search(r"\bversion\b", keywords):
+        raise SpecError(f"{text!r} has a version that cannot be read", place=place, hint="write name=version")
+    version = rest.strip() if stated is None else stated["version"].strip()
+    return CondaSpec(name=match["name"].lower(), written=text, version=_pep440(version), place=place)
 
 
 def _pep440(version: str) -> str:
-    """Conda's version part as PEP 440: ``=1.2.3=py36_0`` is ``==1.2.3``, ``=1.2`` is ``==1.2.*``, ``1.2|1.3`` fails."""
+    """Conda's version part as PEP 440: ``=1.2.3=py36_0`` is ``==1.2.3``, ``=1.2`` is ``==1.2.*``."""
     if not version or version == "*":
         return ""
+    if "|" in version:
+        # Alternatives have no form there; kept, so that whoever needs the version says so.
+        return version
     if re.match(r"^[<>!~]|^==|.*,", version):
         clauses = [clause.strip() for clause in version.split(",")]
-        return ",".join(_clause(clause) for clause in clauses)
-    number, *build = re.split(r"[=\s]+", version.lstrip("="))
+        return ",".join(filter(None, map(_clause, clauses)))
+    number, *build = re.split(r"[=\s]+", version.lstrip("= "))
     # With a build string behind it, conda takes a version to the letter.
     return _clause(("==" if build else "=") + number)
 

@@ -8,6 +8,8 @@ build dependencies  python_env.yaml's ``build_dependencies``, else pip, setuptoo
 conda packages      conda.yaml alone, by an explicit list of names; what pip lists already wins
 mlflow              an exact pin, then ``mlflow_version`` where it lies in the stated range, then as of the date;
                     a ``mlflow.*`` loader and nobody who names mlflow: it is added
+the loader's        the version that the flavor states, where nobody names the library of an ``mlflow.*`` loader
+library
 ==================  ===============================================================================================
 
 A version range for Python (``python>=3.8``) gives way to an exact version from a later file that lies in the range.
@@ -33,6 +35,7 @@ from envbuild.errors import Place, SpecError
 from envbuild.model import Model, Notice, Said
 from envbuild.redaction import redacted
 from envbuild.requirement import (
+    CondaSpec,
     Demand,
     IndexLine,
     Lines,
@@ -78,6 +81,28 @@ FLAVOR_VERSIONS: Mapping[str, str] = {
     "statsmodels_version": "statsmodels",
     "transformers_version": "transformers",
     "xgb_version": "xgboost",
+}
+
+
+# What mlflow's loaders import: one of these must be there, and the first is added where none is.
+LOADER_LIBRARIES: Mapping[str, tuple[str, ...]] = {
+    "catboost": ("catboost",),
+    "fastai": ("fastai",),
+    "h2o": ("h2o",),
+    "keras": ("keras", "tensorflow", "tensorflow-cpu", "tensorflow-gpu", "tensorflow-intel", "tensorflow-macos"),
+    "lightgbm": ("lightgbm",),
+    "onnx": ("onnx", "onnxruntime", "onnxruntime-gpu"),
+    "pmdarima": ("pmdarima",),
+    "prophet": ("prophet", "fbprophet"),
+    "pytorch": ("torch", "torch-cpu"),
+    "sentence_transformers": ("sentence-transformers",),
+    "sklearn": ("scikit-learn", "sklearn"),
+    "spacy": ("spacy",),
+    "spark": ("pyspark",),
+    "statsmodels": ("statsmodels",),
+    "tensorflow": ("tensorflow", "tensorflow-cpu", "tensorflow-gpu", "tensorflow-intel", "tensorflow-macos"),
+    "transformers": ("transformers",),
+    "xgboost": ("xgboost",),
 }
 
 
@@ -127,22 +152,27 @@ class EnvironmentSpec:
         return [demand.text, demand.origin, content]
 
 
-def read_spec(model: Model, expand: Mapping[str, str] | None = None) -> EnvironmentSpec:
+def read_spec(
+    model: Model, expand: Mapping[str, str] | None = None, *, leave_out_missing: bool = False
+) -> EnvironmentSpec:
     """What a model asks for.
 
     :param expand: variables that ``${VAR}`` in the model's files may name, with their values.
+    :param leave_out_missing: leave out, with a notice, what cannot be had: conda packages that the list does not know,
+        and files that the model names and lacks. Else either is an error.
     :raises SpecError: a file says something that cannot be understood.
     :raises ModelUnreadable: a file is not of the kind that its name says.
     """
-    reading = Reading(model=model.path, expand=expand or {})
+    reading = Reading(model=model.path, expand=expand or {}, leave_out_missing=leave_out_missing)
     notices = list(model.notices)
     python_env = _named_file(model, model.pyfunc.python_env, PYTHON_ENV, notices)
     conda_env = _named_file(model, model.pyfunc.conda_env, CONDA_ENV, notices)
     lines = _pip_lines(model, python_env, conda_env, reading, notices)
     named = {demand.name for demand in lines.demands}
     # An image of a conda environment may list what pip lists as well; pip's word is the later one.
-    demands = [*lines.demands, *(d for d in _conda_demands(conda_env, notices) if d.name not in named)]
+    demands = [*lines.demands, *(d for d in _conda_demands(conda_env, reading, notices) if d.name not in named)]
     demands += _flavor_demands(model, {demand.name for demand in demands}, have_files=bool(demands))
+    demands += _loader_demands(model, {demand.name for demand in demands}, notices)
     demands += _mlflow_demands(model, demands, notices)
     demands += _build_demands(python_env, {demand.name for demand in demands}, reading, notices)
     return EnvironmentSpec(
@@ -200,7 +230,11 @@ def _pip_lines(
     """The pip requirements of the source that wins; the others are held against it."""
     sources: list[Lines] = []
     if python_env is not None and (listed := python_env.get("dependencies")) is not None:
-        sources.append(_listed(listed, reading, notices))
+        known = len(notices)
+        found_lines = _listed(listed, reading, notices)
+        # Lines that are nothing but a file that is missing ask for nothing, and rule nothing out.
+        if found_lines.demands or not any(notice.code == "file-missing" for notice in notices[known:]):
+            sources.append(found_lines)
     if conda_env is not None:
         pip_lists = [node.get("pip") for node in _entries(conda_env)]
         if any(node is not None for node in pip_lists):
@@ -255,32 +289,63 @@ def _entries(conda_env: Node) -> tuple[Node, ...]:
     return listed.elements()
 
 
-def _conda_demands(conda_env: Node | None, notices: list[Notice]) -> list[Demand]:
+def _conda_demands(conda_env: Node | None, reading: Reading, notices: list[Notice]) -> list[Demand]:
     """conda.yaml's own packages, under their names on the index."""
     found: list[Demand] = []
+    unknown: list[CondaSpec] = []
     for node in _entries(conda_env) if conda_env is not None else ():
         if node.kind == "mapping" and not node.value.keys() - {"pip"}:
             continue
         if node.kind != "scalar" or node.text is None:
             raise SpecError("this is neither a conda package nor pip's list", place=node.place)
         spec = read_conda_spec(node.text, node.place)
-        name = conda_names.on_index(spec.name)
         if spec.name == "python" or (spec.name == "pip" and not spec.version):
             continue
-        if name is None and spec.name in conda_names.NATIVE:
-            message = f"{spec.name} is a native library; wheels bring their own, and it is not installed"
-            notices.append(Notice(code="conda-native", message=message, place=node.place))
-        elif name is None:
-            raise SpecError(
-                f"the conda package {spec.name!r} is not on the list of names that are known on the index",
-                place=node.place,
-                hint="name the package in conda.yaml's pip list if it is on the index, or remove the line",
-            )
+        known = conda_names.known(spec.name)
+        if known is None:
+            unknown.append(spec)
+        elif known.index_name is None:
+            notices.append(_set_aside(spec, known.kind))
         else:
-            found.append(
-                Demand(text=f"{name}{spec.specifier}", kind="index", name=name, origin="conda", place=node.place)
-            )
-    return [replace(d, name=d.name.replace("_", "-").replace(".", "-") if d.name else None) for d in found]
+            found.append(_conda_demand(spec, known.index_name, finer=known.finer_versions))
+    if unknown and not reading.leave_out_missing:
+        raise _unknown_conda_names(unknown)
+    for spec in unknown:
+        message = f"the conda package {spec.name} is not on the list of names that are known on the index; left out"
+        notices.append(Notice(code="missing-package", message=message, place=spec.place))
+    return found
+
+
+def _conda_demand(spec: CondaSpec, name: str, *, finer: bool) -> Demand:
+    specifier = str(spec.specifier)
+    if finer:
+        specifier = re.sub(r"==(\d+\.\d+\.\d+)(?=,|$)", r"==\1.*", specifier)
+    return Demand(text=f"{name}{specifier}", kind="index", name=name, origin="conda", place=spec.place)
+
+
+def _set_aside(spec: CondaSpec, kind: conda_names.Kind) -> Notice:
+    if kind == "conda-tool":
+        message = f"{spec.name} is a program of conda's own; no index has it and no model needs it: not installed"
+        return Notice(code="conda-tool", message=message, place=spec.place)
+    if kind == "foreign-platform":
+        message = f"{spec.name} is a package of Windows or macOS alone: not installed"
+        return Notice(code="foreign-platform", message=message, place=spec.place)
+    message = f"{spec.name} is a native library or a part of conda's; wheels bring what they need: not installed"
+    return Notice(code="conda-native", message=message, place=spec.place)
+
+
+def _unknown_conda_names(unknown: list[CondaSpec]) -> SpecError:
+    """All that one file has of them, so that nobody mends them one at a time."""
+    names = ", ".join(repr(spec.name) for spec in unknown)
+    several = len(unknown) > 1
+    return SpecError(
+        f"the conda package{'s' if several else ''} {names} {'are' if several else 'is'} not on the list of names "
+        "that are known on the index",
+        place=unknown[0].place,
+        hint="name the package in conda.yaml's pip list if it is on the index, or remove the line; "
+        "--allow-repair missing-package leaves it out",
+        details=[f"{spec.place}: {spec.written}" for spec in unknown] if several else (),
+    )
 
 
 def _flavor_demands(model: Model, named: set[str | None], *, have_files: bool) -> list[Demand]:
@@ -288,6 +353,20 @@ def _flavor_demands(model: Model, named: set[str | None], *, have_files: bool) -
     if have_files:
         return []
     return [demand for demand in _flavor_versions(model) if demand.name not in named]
+
+
+def _loader_demands(model: Model, named: set[str | None], notices: list[Notice]) -> list[Demand]:
+    """The library of mlflow's own loader, where nobody names it: a list edited by hand, or another's."""
+    flavor = model.pyfunc.loader_module.removeprefix("mlflow.").split(".")[0]
+    libraries = LOADER_LIBRARIES.get(flavor) if model.pyfunc.loader_module.startswith("mlflow.") else None
+    if libraries is None or any(name in named for name in libraries):
+        return []
+    stated = [demand for demand in _flavor_versions(model) if demand.name in libraries]
+    bare = Demand(text=libraries[0], kind="index", name=libraries[0], origin="flavor", place=model.pyfunc.place)
+    added = stated[0] if stated else bare
+    message = f"the loader {model.pyfunc.loader_module} imports {added.name} and nobody names it; {added.text} is added"
+    notices.append(Notice(code="flavor-added", message=message, place=added.place))
+    return [added]
 
 
 def _flavor_versions(model: Model) -> list[Demand]:
@@ -304,6 +383,8 @@ def _flavor_versions(model: Model) -> list[Demand]:
 def _mlflow_demands(model: Model, demands: list[Demand], notices: list[Notice]) -> list[Demand]:
     """The mlflow that made the model, where the files leave that open."""
     naming = [demand for demand in demands if demand.name in MLFLOW_NAMES]
+    # A frozen list pins the skinny half beside an open mlflow: the whole is what the version belongs to.
+    naming = [demand for demand in naming if demand.name == "mlflow"] or naming
     stated = model.mlflow_version
     version = None if stated is None else _version(stated.text)
     if any(demand.pin is not None or demand.kind != "index" for demand in naming):

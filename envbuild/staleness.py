@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
-from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
-
 from envbuild.lock import Lock, LockedPackage
 from envbuild.requirement import Demand
 from envbuild.spec import EnvironmentSpec, digest_of
@@ -29,7 +25,7 @@ def reasons_against(lock: Lock, spec: EnvironmentSpec) -> tuple[str, ...]:
 
 
 def _reason(demand: Demand, lock: Lock, spec: EnvironmentSpec, *, needed: bool) -> str | None:
-    if not _applies(demand, lock):
+    if not demand.applies(lock.target.marker_environment(lock.python)):
         return None
     package = _package_of(demand, lock)
     where = f" ({demand.place})" if demand.place is not None else ""
@@ -52,13 +48,3 @@ def _package_of(demand: Demand, lock: Lock) -> LockedPackage | None:
         if (demand.path is not None and package.path == demand.path) or package.name == demand.name:
             return package
     return None
-
-
-def _applies(demand: Demand, lock: Lock) -> bool:
-    requirement = demand.requirement
-    if requirement is None or requirement.marker is None:
-        return True
-    try:
-        return requirement.marker.evaluate(cast("dict[str, str]", lock.target.marker_environment(lock.python)))
-    except (UndefinedComparison, UndefinedEnvironmentName):
-        return True

@@ -272,7 +272,8 @@ def test_a_conda_name_that_is_not_on_the_list_is_never_guessed(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    "entry", ["numpy: 1.2", "[numpy]", "{conda: [numpy]}", "numpy=1.2|1.3", "\"numpy[version='1.2']\""]
+    "entry",
+    ["numpy: 1.2", "[numpy]", "{conda: [numpy]}", "numpy=1.2|1.3", "\"numpy[version='1.2|1.3']\"", "'numpy[1.2'"],
 )
 def test_a_conda_entry_that_is_not_understood_is_refused_and_not_dropped(tmp_path: Path, entry: str) -> None:
     with pytest.raises(SpecError) as caught:
