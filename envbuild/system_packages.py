@@ -15,6 +15,7 @@ _BY_WORDS = (
     (r"hdf5\.h|libhdf5", "libhdf5-dev"),
     (r"jpeglib\.h|headers or library files could not be found for jpeg", "libjpeg-dev"),
     (r"zlib\.h: No such file|headers or library files could not be found for zlib", "zlib1g-dev"),
+    (r"mpi\.h|Cannot compile MPI programs", "libopenmpi-dev"),
     (r"curl-config", "libcurl4-openssl-dev"),
     (r"sql\.h: No such file", "unixodbc-dev"),
     (r"no Fortran compiler found|gfortran: (command )?not found|NoFortranCompiler", "gfortran"),

@@ -13,10 +13,11 @@ import re
 import sysconfig
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from envbuild import process
 from envbuild.errors import InternalError, UsageError
@@ -63,6 +64,10 @@ class Call:
     stdin: str = ""
     timeout: float | None = None
     offline: bool = False
+    environ: Mapping[str, str] = field(default_factory=dict)
+    """Variables for what sdists run, beside those that everything gets."""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    """Further settings of uv's own, as its settings file has them."""
 
 
 @lru_cache(maxsize=1)
@@ -90,7 +95,7 @@ def run(call: Call, report: Report) -> Completed:
     make_private(call.settings.home)
     indexes = call.indexes.logged_in()
     secrets = secrets_of(indexes.urls())
-    with _private_files(indexes) as private:
+    with _private_files(indexes, call.config) as private:
         done = process.run(
             [
                 binary(),
@@ -102,7 +107,7 @@ def run(call: Call, report: Report) -> Completed:
                 "--no-python-downloads",
                 *(["--offline"] if call.offline or call.settings.offline else []),
             ],
-            env=_environ(private),
+            env={**_environ(private), **call.environ},
             cwd=call.cwd,
             stdin=call.stdin.encode(),
             timeout=call.timeout,
@@ -118,7 +123,7 @@ def run(call: Call, report: Report) -> Completed:
 
 
 @contextlib.contextmanager
-def _private_files(indexes: Indexes) -> Iterator[Path]:
+def _private_files(indexes: Indexes, config: Mapping[str, Any]) -> Iterator[Path]:
     """A directory of mode 0700 with uv's settings file and an empty home."""
     with tempfile.TemporaryDirectory(prefix="envbuild-uv-") as name:
         private = Path(name)
@@ -126,14 +131,14 @@ def _private_files(indexes: Indexes) -> Iterator[Path]:
         settings = private / "uv.toml"
         descriptor = os.open(settings, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with open(descriptor, "w", encoding="utf-8") as file:
-            file.write(_settings_text(indexes))
+            file.write(_settings_text(indexes, config))
         yield private
 
 
-def _settings_text(indexes: Indexes) -> str:
+def _settings_text(indexes: Indexes, config: Mapping[str, Any]) -> str:
     import tomli_w
 
-    content: dict[str, object] = {"index": [{"url": url} for url in indexes.extra]}
+    content: dict[str, object] = {**config, "index": [{"url": url} for url in indexes.extra]}
     if indexes.main is not None:
         content["index"] = [*({"url": url} for url in indexes.extra), {"url": indexes.main, "default": True}]
     if indexes.find_links:

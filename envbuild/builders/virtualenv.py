@@ -11,8 +11,8 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from packaging.utils import canonicalize_name
@@ -30,6 +30,7 @@ from envbuild.errors import (
 )
 from envbuild.lock import BuildLock, LockedPackage, requirement_line
 from envbuild.progress import Report, Step
+from envbuild.repairs import Switch
 from envbuild.spec import digest_of
 
 
@@ -37,9 +38,16 @@ from envbuild.spec import digest_of
 class _Batch:
     """Requirement lines that one run of uv installs, and what their builds are constrained to."""
 
-    lines: tuple[str, ...]
+    packages: tuple[LockedPackage, ...]
+    local: Mapping[str, str]
+    """Where the copies lie of those that lie inside the model."""
     hashed: bool
     build: BuildLock | None = None
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The requirement lines."""
+        return tuple(requirement_line(package, self.local[package.name]) for package in self.packages)
 
 
 class VirtualenvBuilder:
@@ -53,7 +61,12 @@ class VirtualenvBuilder:
             scratch = Path(name)
             local = {package.name: _local_copy(package, order, scratch) for package in order.lock.packages}
             for batch in _batches(order.lock.packages, order.lock.build, local):
-                _install(batch, order, scratch, report)
+                try:
+                    _install(batch, order, scratch, report)
+                except SdistFailed as error:
+                    if not (_lacks_module(error) and Switch.of(order.settings).allows("build-needs")):
+                        raise
+                    _install_apart(batch, order, scratch, report)
         return _manifest(order)
 
 
@@ -112,11 +125,51 @@ def _batches(packages: Sequence[LockedPackage], builds: Sequence[BuildLock], loc
 def _batch(
     packages: Iterable[LockedPackage], local: dict[str, str], *, hashed: bool, build: BuildLock | None
 ) -> _Batch:
-    lines = tuple(requirement_line(package, local[package.name]) for package in packages)
-    return _Batch(lines=lines, hashed=hashed, build=build)
+    return _Batch(packages=tuple(packages), local=local, hashed=hashed, build=build)
 
 
-def _install(batch: _Batch, order: Order, scratch: Path, report: Report) -> None:
+def _lacks_module(error: SdistFailed) -> bool:
+    return any(re.search(r"No module named|is not installed", line) for line in error.details)
+
+
+def _install_apart(batch: _Batch, order: Order, scratch: Path, report: Report) -> None:
+    """A batch with an sdist that imports what it does not say: it is built among the packages of the environment.
+
+    Those who installed it when it was young had them there. What its build lock holds comes first all the same.
+    """
+    _install(replace(batch, packages=tuple(p for p in batch.packages if not p.is_built)), order, scratch, report)
+    left = [package for package in batch.packages if package.is_built]
+    overlay = _overlay(batch, order, scratch, report)
+    while left:
+        failed: list[LockedPackage] = []
+        for package in left:
+            try:
+                _install(replace(batch, packages=(package,)), order, scratch, report, overlay)
+            except SdistFailed:
+                # It may import another that is still to come.
+                failed.append(package)
+                if len(failed) == len(left):
+                    raise
+        left = failed
+
+
+def _overlay(batch: _Batch, order: Order, scratch: Path, report: Report) -> Path:
+    """A directory with what a batch's build lock holds, for builds that are not isolated."""
+    place = scratch / "overlay"
+    if batch.build is not None:
+        lines = [requirement_line(package, "") for package in batch.build.packages]
+        (scratch / "overlay.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        arguments = ["pip", "install", "--python", str(order.place / "bin" / "python"), "--no-deps"]
+        arguments += ["--target", str(place), "--requirements", str(scratch / "overlay.txt"), "--require-hashes"]
+        _run(arguments, order, scratch, report)
+    return place
+
+
+def _install(batch: _Batch, order: Order, scratch: Path, report: Report, overlay: Path | None = None) -> None:
+    """Install a batch.
+
+    :param overlay: builds are not isolated then, but see the environment and this directory before it.
+    """
     if not batch.lines:
         return
     report(Step("installing", f"{len(batch.lines)} packages", count=len(batch.lines)))
@@ -126,25 +179,41 @@ def _install(batch: _Batch, order: Order, scratch: Path, report: Report) -> None
     arguments += ["--requirements", str(requirements)]
     if batch.hashed:
         arguments.append("--require-hashes")
+    config: dict[str, object] = {}
     if batch.build is not None:
         constraints = scratch / "build.txt"
         lines = [requirement_line(package, "") for package in batch.build.packages]
         constraints.write_text("\n".join(lines) + "\n", encoding="utf-8")
         arguments += ["--build-constraints", str(constraints), "--require-build-hashes"]
         arguments += ["--preview-features", "build-dependency-hashes"]
-    elif order.lock.origin.as_of not in ("", "now"):
+        everything = [f"{package.name}=={package.version}" for package in batch.build.packages]
+        config = {"extra-build-dependencies": dict.fromkeys(batch.build.undeclared, everything)}
+    elif not batch.hashed and order.lock.origin.as_of not in ("", "now"):
         # A commit's build requirements are not locked; they come from the model's time all the same.
         arguments += ["--exclude-newer", order.lock.origin.as_of]
-    _run(arguments, order, scratch, report)
+    environ: dict[str, str] = {}
+    if overlay is not None:
+        arguments.append("--no-build-isolation")
+        environ["PYTHONPATH"] = str(overlay)
+    _run(arguments, order, scratch, report, config, environ)
 
 
-def _run(arguments: Sequence[str], order: Order, cwd: Path, report: Report) -> None:
+def _run(
+    arguments: Sequence[str],
+    order: Order,
+    cwd: Path,
+    report: Report,
+    config: Mapping[str, object] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> None:
     call = uv.Call(
         arguments=arguments,
         settings=order.settings,
         indexes=order.indexes,
         cwd=cwd,
         timeout=order.settings.build_timeout,
+        config=config or {},
+        environ=environ or {},
     )
     try:
         # Resolving by name and hash is a formality here, and no step that anybody waits for.

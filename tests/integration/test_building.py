@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from kit import Kit, cli, cli_environ, run_python
-from tiny import File, backend, own_sdist, sdist, setup_py, wheel
+from tiny import AFTER, File, backend, own_sdist, sdist, setup_py, wheel
 
 from envbuild import pipeline
 from envbuild.errors import BuildError, BuildTimedOut, DownloadFailed, HashMismatch, SdistFailed, StoreError
@@ -58,6 +58,33 @@ def test_nothing_of_the_host_is_seen_from_inside(kit: Kit, alpha: Path) -> None:
     assert outside == "[]"
     config = (environment.path / "pyvenv.cfg").read_text()
     assert "include-system-site-packages = false" in config
+
+
+def test_a_pin_that_was_let_in_is_built_too(kit: Kit, make_model: MakeModel) -> None:
+    kit.index.add(wheel("alpha", "1.0"), wheel("beta", "2.0", uploaded=AFTER))
+    assert installed(kit.build(make_model(pip=["alpha", "beta==2.0"])).environment.path) == {
+        "alpha": "1.0",
+        "beta": "2.0",
+    }
+
+
+# Imports another package, which it does not declare, when its wheel is made: saying what it needs does not show it.
+GREEDY = """
+import sys
+if "bdist_wheel" in sys.argv:
+    import beta
+"""
+
+
+def test_an_sdist_that_imports_what_it_does_not_say_is_built_among_the_packages_of_the_environment(
+    kit: Kit, make_model: MakeModel, build_tools: tuple[File, ...]
+) -> None:
+    greedy = {"setup.py": setup_py("alpha", "1.0", before=GREEDY), "alpha.py": "import beta\n"}
+    kit.index.add(*build_tools, sdist("alpha", "1.0", greedy), wheel("beta", "1.0"))
+    model = make_model(pip=["alpha", "beta"])
+    with pytest.raises(SdistFailed, match="alpha"):
+        kit.build(model, deny_repair=("build-needs",))
+    assert installed(kit.build(model).environment.path) == {"alpha": "1.0", "beta": "1.0"}
 
 
 def test_the_second_build_hands_out_what_the_first_made(kit: Kit, alpha: Path) -> None:
