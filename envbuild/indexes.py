@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import netrc
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from html.parser import HTMLParser
 from pathlib import Path
@@ -65,6 +65,15 @@ class Indexes:
             extra=tuple(_logged_in(url, known) for url in self.extra),
             find_links=tuple(_logged_in(url, known) for url in self.find_links),
             from_model=self.from_model,
+        )
+
+    def without(self, dead: Collection[str]) -> Indexes:
+        """The same without some that the model named."""
+        return replace(
+            self,
+            extra=tuple(url for url in self.extra if url not in dead),
+            find_links=tuple(url for url in self.find_links if url not in dead),
+            from_model=tuple(url for url in self.from_model if url not in dead),
         )
 
     def urls(self) -> tuple[str, ...]:
@@ -129,11 +138,21 @@ def _logged_in(url: str, known: netrc.netrc | None) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class File:
+    """A file of a release: its name, when it was uploaded, and the Pythons that it is for (PEP 440, as written)."""
+
+    name: str
+    uploaded: datetime | None = None
+    requires_python: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Project:
-    """What the index says of one project: for each version, when its first file was uploaded."""
+    """What the index says of one project: for each version, when its first file was uploaded, and its files."""
 
     name: str
     releases: Mapping[Version, datetime | None]
+    files: Mapping[Version, tuple[File, ...]] = field(default_factory=dict)
 
 
 def read_projects(names: Iterable[str], indexes: Indexes, default: str) -> dict[str, Project]:
@@ -180,16 +199,23 @@ def _read_project(client: Any, base: str, name: str) -> Project | None:
             f"the index {without_userinfo(base)} answers {answer.status_code} for {name}",
             hint="401 and 403: put the index's credentials into netrc or its URL" if answer.status_code < 500 else None,
         )
-    return Project(name, _releases(_files_in(answer, without_userinfo(base), name)))
+    files = _by_version(_files_in(answer, without_userinfo(base), name))
+    return Project(name, {version: _first_upload(of_version) for version, of_version in files.items()}, files)
 
 
-def _files_in(answer: Any, base: str, name: str) -> list[tuple[str, str]]:
+def _files_in(answer: Any, base: str, name: str) -> list[File]:
     if "json" not in answer.headers.get("content-type", ""):
         return _Anchors(answer.text).files
     try:
-        return [(str(file.get("filename")), str(file.get("upload-time"))) for file in answer.json().get("files", ())]
+        return [_file(file) for file in answer.json().get("files", ())]
     except (ValueError, AttributeError, TypeError) as error:
         raise IndexUnreachable(f"what the index {base} answers for {name} is not the simple API's JSON") from error
+
+
+def _file(content: Mapping[str, Any]) -> File:
+    requires = content.get("requires-python")
+    uploaded = parse_instant(str(content.get("upload-time")))
+    return File(str(content.get("filename")), uploaded, None if requires is None else str(requires))
 
 
 class _Anchors(HTMLParser):
@@ -197,26 +223,27 @@ class _Anchors(HTMLParser):
 
     def __init__(self, text: str) -> None:
         super().__init__()
-        self.files: list[tuple[str, str]] = []
+        self.files: list[File] = []
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         found = dict(attrs)
         if tag == "a" and found.get("href"):
             name = unquote(urlsplit(found["href"] or "").path.rpartition("/")[2])
-            self.files.append((name, found.get("data-upload-time") or ""))
+            uploaded = parse_instant(found.get("data-upload-time") or "")
+            self.files.append(File(name, uploaded, found.get("data-requires-python")))
 
 
-def _releases(files: Iterable[tuple[str, str]]) -> dict[Version, datetime | None]:
-    found: dict[Version, datetime | None] = {}
-    for file_name, uploaded in files:
-        version = _version(file_name)
-        if version is None:
-            continue
-        time = parse_instant(uploaded)
-        known = found.get(version)
-        found[version] = time if known is None else known if time is None else min(known, time)
-    return found
+def _by_version(files: Iterable[File]) -> dict[Version, tuple[File, ...]]:
+    found: dict[Version, list[File]] = {}
+    for file in files:
+        if (version := _version(file.name)) is not None:
+            found.setdefault(version, []).append(file)
+    return {version: tuple(of_version) for version, of_version in found.items()}
+
+
+def _first_upload(files: Iterable[File]) -> datetime | None:
+    return min((file.uploaded for file in files if file.uploaded is not None), default=None)
 
 
 def _version(file_name: str) -> Version | None:

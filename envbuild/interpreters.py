@@ -211,6 +211,6 @@ def _not_found(demanded: str, settings: Settings, looked_at: list[Interpreter]) 
     if settings.python_policy == "exact" and any(found.minor == minor for found in looked_at):
         hints.insert(0, "--python-policy minor (takes another patch release)")
     if Version(minor) < Version(OLDEST):
-        hints = [f"--python {OLDEST}: the oldest that envbuild runs"]
+        hints = [f"--python {OLDEST}: the oldest that envbuild runs (or --allow-repair python-too-old)"]
     hint = f"one of: {'; '.join(hints)}; or --python with a path or another version"
     return InterpreterNotFound(f"there is no Python {demanded} here", hint=hint, details=details)

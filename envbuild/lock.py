@@ -50,6 +50,8 @@ else:
 
 Kind = Literal["wheel", "sdist", "vcs", "archive", "directory"]
 TABLE_VERSION = 1
+# The notices of a lock that is for another Python than the model names.
+PYTHON_REPAIRS = ("neighbouring-python", "python-by-wheels")
 _MAX_BYTES = 50 * 2**20
 
 
@@ -92,10 +94,13 @@ class BuildLock:
     builds: tuple[str, ...]
     """The names of the packages."""
     packages: tuple[LockedPackage, ...]
+    undeclared: tuple[str, ...] = ()
+    """Those of ``builds`` that need more of these than they say themselves: they get all."""
 
     def identity(self) -> list[Any]:
         """What of it goes into the lock hash."""
-        return [sorted(self.builds), sorted(package.identity() for package in self.packages)]
+        own = [sorted(self.builds), sorted(package.identity() for package in self.packages)]
+        return [*own, sorted(self.undeclared)] if self.undeclared else own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,7 +232,10 @@ def _ours(pylock: Pylock, table: Mapping[str, Any], target: Target, place: Place
     if table["version"] != TABLE_VERSION:
         raise LockInvalid(f"the lock's table has version {table['version']}, this envbuild reads {TABLE_VERSION}")
     lock_target = Target(str(table["python-tag"]), str(table["platform"]))
-    if lock_target != target:
+    origin = _origin_from(table)
+    # A repair may have found another Python to be the right one; that it did is in the lock.
+    moved = any(notice.code in PYTHON_REPAIRS for notice in origin.notices)
+    if lock_target != target and not (moved and lock_target.platform == target.platform):
         raise LockStale(
             f"the lock is for {lock_target}; {target} is wanted",
             place=place,
@@ -236,7 +244,7 @@ def _ours(pylock: Pylock, table: Mapping[str, Any], target: Target, place: Place
     lock = replace(
         _foreign(pylock, str(table["python"]), lock_target),
         build=tuple(_build_from(entry) for entry in table.get("build", ())),
-        origin=_origin_from(table),
+        origin=origin,
     )
     if table.get("hash") not in (None, lock.hash):
         raise LockInvalid(
@@ -370,7 +378,8 @@ def _table(lock: Lock) -> dict[str, Any]:
 
 
 def _build_table(build: BuildLock) -> dict[str, Any]:
-    return {"builds": sorted(build.builds), "packages": [_build_entry(p) for p in _sorted(build.packages)]}
+    more = {"undeclared": sorted(build.undeclared)} if build.undeclared else {}
+    return {"builds": sorted(build.builds), **more, "packages": [_build_entry(p) for p in _sorted(build.packages)]}
 
 
 def _build_entry(package: LockedPackage) -> dict[str, Any]:
@@ -384,6 +393,7 @@ def _build_from(entry: Mapping[str, Any]) -> BuildLock:
     return BuildLock(
         builds=tuple(str(name) for name in entry["builds"]),
         packages=_sorted(_safe(_build_package(package)) for package in entry["packages"]),
+        undeclared=tuple(str(name) for name in entry.get("undeclared", ())),
     )
 
 

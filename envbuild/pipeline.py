@@ -11,28 +11,31 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from envbuild import asof, override, staleness, target
+from envbuild import asof, override, repairs, staleness, target
 from envbuild.environment import Environment
 from envbuild.errors import (
     IndexUnreachable,
     InterpreterMissing,
     InterpreterNotFound,
+    LockError,
     LockInvalid,
     LockMissing,
     LockStale,
     WrongTarget,
 )
 from envbuild.indexes import Indexes, Project, choose, read_projects
+from envbuild.inspection import Inspection
 from envbuild.interpreters import Interpreter, fits
-from envbuild.lock import Lock, read_lock, read_lock_file, write_lock
+from envbuild.lock import PYTHON_REPAIRS, Lock, read_lock, read_lock_file, write_lock
 from envbuild.model import Model, Notice, read_model
 from envbuild.override import Overridden
 from envbuild.progress import Report, Step, silent
+from envbuild.redaction import without_userinfo
 from envbuild.settings import Settings
 from envbuild.spec import EnvironmentSpec, read_spec
 from envbuild.store import Store
@@ -41,7 +44,7 @@ if TYPE_CHECKING:
     from envbuild.bridge import Worker
 
 # Raised when a rule changes what the same question resolves to: locks kept under older rules are then not reused.
-RULES = 1
+RULES = 2
 PYLOCK = "pylock.toml"
 
 
@@ -53,6 +56,8 @@ class Asked:
     spec: EnvironmentSpec
     interpreter: Interpreter | None
     """Where the deployer named one by its path."""
+    repairs: tuple[Notice, ...] = ()
+    """What was mended in the spec."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,8 +90,14 @@ def ask(path: Path | str, settings: Settings) -> Asked:
     """
     model = read_model(path)
     expand = {name: os.environ[name] for name in settings.expand if name in os.environ}
-    overridden: Overridden = override.apply(read_spec(model, expand), settings)
-    return Asked(model=model, spec=overridden.spec, interpreter=overridden.interpreter)
+    switch = repairs.Switch.of(settings)
+    asked = read_spec(model, expand, leave_out_missing=switch.allows("missing-package"))
+    overridden: Overridden = override.apply(asked, settings)
+    spec, repaired = repairs.mend(overridden.spec, switch)
+    # What was left out while reading is a repair like the others.
+    left_out = tuple(notice for notice in spec.notices if notice.code in repairs.NEEDS_CONSENT)
+    spec = replace(spec, notices=tuple(notice for notice in spec.notices if notice not in left_out))
+    return Asked(model=model, spec=spec, interpreter=overridden.interpreter, repairs=(*left_out, *repaired))
 
 
 def lock(asked: Asked, settings: Settings, report: Report = silent) -> Locked:
@@ -108,6 +119,40 @@ def lock(asked: Asked, settings: Settings, report: Report = silent) -> Locked:
             hint=f"envbuild lock {asked.model.path} -o {asked.model.path / PYLOCK} makes one; --lock names one elsewhere",
         )
     return _kept_or_resolved(asked, settings, wanted, notices, report)
+
+
+def inspect(asked: Asked, settings: Settings) -> Inspection:
+    """A model, what it asks for, and what that resolved to where it was locked before; nothing is resolved."""
+    asof.check(settings.as_of)
+    locked, notices = None, asked.spec.notices
+    try:
+        locked = _known(asked, settings)
+    except LockError as error:
+        notices = (*notices, Notice(code="lock-unusable", message=error.message, place=error.place))
+    lock = None if locked is None else locked.lock
+    # What a lock records has no place any more; what was mended just now has.
+    used = {(one.code, one.message): one for one in (*(lock.origin.notices if lock else ()), *asked.repairs)}.values()
+    return Inspection(
+        model=asked.model,
+        spec=asked.spec,
+        notices=(*notices, *(notice for notice in used if notice.code not in repairs.RULES)),
+        repairs=tuple(notice for notice in used if notice.code in repairs.RULES),
+        lock=lock,
+        lock_source="" if locked is None else locked.source,
+    )
+
+
+def _known(asked: Asked, settings: Settings) -> Locked | None:
+    """The lock that there is already: the file that was named or lies beside MLmodel, or the one kept in the store."""
+    wanted = target.here(asked.spec.python.text)
+    if (found := _lock_file(asked, settings, wanted)) is not None and found[0] is not None:
+        return found[0]
+    # Looking must not make a store.
+    if not settings.home.is_dir():
+        return None
+    indexes, _ = _indexes(asked.spec, settings)
+    lock = _kept(Store(settings.home), _key(asked.spec, settings, wanted, indexes), asked, wanted)
+    return None if lock is None else Locked(asked=asked, lock=lock, source="kept", notices=lock.origin.notices)
 
 
 def build(locked: Locked, settings: Settings, report: Report = silent) -> Built:
@@ -223,6 +268,7 @@ def _key(spec: EnvironmentSpec, settings: Settings, wanted: target.Target, index
         "engine": settings.engine,
         "indexes": indexes.names(),
         "no build": settings.no_build,
+        "repairs": repairs.Switch.of(settings).key(),
         "rules": RULES,
         "target": str(wanted),
     }
@@ -235,19 +281,31 @@ def _resolve(asked: Asked, settings: Settings, wanted: target.Target, indexes: I
     from envbuild.resolvers import resolver_for
 
     interpreter = asked.interpreter or interpreters.find(asked.spec.python.text, settings, report)
+    as_of = asof.decide(settings.as_of, asked.spec, lambda names: _dates(names, indexes, settings))
     question = Question(
         spec=asked.spec,
         target=wanted,
         interpreter=interpreter,
-        as_of=asof.decide(
-            settings.as_of,
-            asked.spec,
-            lambda names: _dates(names, indexes, settings),
-        ),
+        as_of=as_of,
         indexes=indexes,
         settings=settings,
+        repairs=asked.repairs,
     )
-    return resolver_for(settings.engine).resolve(question, report)
+    try:
+        return resolver_for(settings.engine).resolve(question, report)
+    except repairs.AnotherPython as other:
+        # Once: the Python that a rule found is the best that there is, and whatever else it lacks is another rule's.
+        spec = replace(asked.spec, python=replace(asked.spec.python, text=other.python, source="repair"))
+        question = replace(
+            question,
+            spec=spec,
+            target=target.here(other.python),
+            interpreter=interpreters.find(other.python, settings, report),
+            repairs=(*asked.repairs, other.notice),
+            settings=settings.having(deny_repair=(*settings.deny_repair, *PYTHON_REPAIRS)),
+        )
+        lock = resolver_for(settings.engine).resolve(question, report)
+        return replace(lock, origin=replace(lock.origin, spec_digest=asked.spec.digest()))
 
 
 def _dates(names: Iterable[str], indexes: Indexes, settings: Settings) -> Mapping[str, Project]:
@@ -296,6 +354,7 @@ def _build_once(locked: Locked, settings: Settings, store: Store, report: Report
             return environment, False
         store.clear(place)
         indexes, _ = _indexes(locked.asked.spec, settings)
+        indexes = _living(indexes, lock)
         order = Order(
             lock=lock,
             interpreter=interpreter,
@@ -306,6 +365,13 @@ def _build_once(locked: Locked, settings: Settings, store: Store, report: Report
         )
         manifest = VirtualenvBuilder().build(order, report)
         return store.complete(place, lock.hash, interpreter, manifest), True
+
+
+def _living(indexes: Indexes, lock: Lock) -> Indexes:
+    """The indexes without those that the model names and its lock was made without."""
+    if not any(notice.code == "dead-index" for notice in lock.origin.notices):
+        return indexes
+    return indexes.without([url for url in indexes.from_model if without_userinfo(url) not in lock.origin.indexes])
 
 
 def _check_target(lock: Lock) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from envbuild.asof import AsOf
 from envbuild.indexes import Indexes
 from envbuild.interpreters import Interpreter
+from envbuild.model import Notice
 from envbuild.settings import Settings
 from envbuild.spec import EnvironmentSpec
 from envbuild.target import Target
@@ -23,3 +24,5 @@ class Question:
     as_of: AsOf
     indexes: Indexes
     settings: Settings
+    repairs: tuple[Notice, ...] = ()
+    """What was mended before the question was put."""

@@ -17,6 +17,7 @@ PythonPolicy = Literal["exact", "minor"]
 ModelIndexes = Literal["known", "allow", "deny"]
 Nan = Literal["null", "string", "error"]
 Engine = Literal["uv"]
+Repair = Literal["safe", "all", "none"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +47,12 @@ class Settings:
     """``exact``: that very version; ``minor``: else the newest patch release of the same minor version, with a note."""
     python_downloads: bool = True
     """Whether uv may download a managed Python when none is found."""
+    repair: Repair = "safe"
+    """Which repairs may be used: those that keep every version that the model pins, all, or none (docs/repairs.md)."""
+    allow_repair: tuple[str, ...] = ()
+    """Repairs that may be used whatever ``repair`` says, by name."""
+    deny_repair: tuple[str, ...] = ()
+    """Repairs that may not be used whatever else is said, by name."""
     no_build: bool = False
     """Refuse sdists: nothing of a package's own build code runs."""
     lock: Path | None = None
@@ -98,8 +105,9 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "python_policy": get_args(PythonPolicy),
     "model_indexes": get_args(ModelIndexes),
     "nan": get_args(Nan),
+    "repair": get_args(Repair),
 }
-_LISTS = ("extra_index_url", "find_links", "expand")
+_LISTS = ("extra_index_url", "find_links", "expand", "allow_repair", "deny_repair")
 _PATHS = ("home", "lock")
 _FLAGS = ("python_downloads", "no_build", "locked", "update", "offline")
 _SECONDS = ("lock_timeout", "build_timeout", "load_timeout", "predict_timeout")

@@ -33,7 +33,7 @@ os.environ["PIP_CONFIG_FILE"] = os.environ["NETRC"] = os.devnull
 
 # What a test needs that a machine may lack, by where it stands; eras say their Python themselves (py36_mlflow1_2).
 _NEEDS = {
-    "tests/integration/": ("python3.8", "python3.10"),
+    "tests/integration/": ("python3.8", "python3.9", "python3.10"),
     "test_the_documented_fastai": ("python3.8",),
     "test_a_git_requirement": ("git",),
     "test_second_predict.py": ("unshare",),

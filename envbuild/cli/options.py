@@ -23,16 +23,19 @@ _OUTPUT = (
 )
 _SPEC = (
     click.option("--python", metavar="VERSION|PATH", help="Use this Python in place of the model's."),
+    click.option(
+        "--repair",
+        type=click.Choice(["safe", "all", "none"]),
+        help="Which repairs may be used (default: those that keep what the model pins).",
+    ),
+    click.option("--allow-repair", multiple=True, metavar="NAME", help="Allow this repair (docs/repairs.md)."),
+    click.option("--deny-repair", multiple=True, metavar="NAME", help="Refuse this repair."),
     click.option("--expand", multiple=True, metavar="NAME", help="Let ${NAME} in the model's files be expanded."),
 )
-_LOCK = (
+_WHICH_LOCK = (
     click.option("--as-of", metavar="created|now|DATE", help="As of when unpinned packages are resolved."),
     click.option("--lock", type=click.Path(path_type=Path, dir_okay=False), help="Use this pylock.toml."),
-    click.option("--locked", is_flag=True, default=None, help="Use an existing lock file that fits, or fail."),
-    click.option("--update", is_flag=True, default=None, help="Resolve again although a lock is kept."),
-    click.option("--offline", is_flag=True, default=None, help="Never touch the network."),
     click.option("--no-build", is_flag=True, default=None, help="Refuse sdists; take wheels alone."),
-    click.option("--python-policy", type=click.Choice(["exact", "minor"]), help="Which patch releases will do."),
     click.option("--index-url", metavar="URL", help="The package index, in place of the default one."),
     click.option("--extra-index-url", multiple=True, metavar="URL", help="One more package index."),
     click.option("--find-links", multiple=True, metavar="URL|PATH", help="One more place that holds package files."),
@@ -41,6 +44,12 @@ _LOCK = (
         type=click.Choice(["known", "allow", "deny"]),
         help="Which index lines inside a model apply (default: those of a short known list).",
     ),
+)
+_HOW_TO_LOCK = (
+    click.option("--locked", is_flag=True, default=None, help="Use an existing lock file that fits, or fail."),
+    click.option("--update", is_flag=True, default=None, help="Resolve again although a lock is kept."),
+    click.option("--offline", is_flag=True, default=None, help="Never touch the network."),
+    click.option("--python-policy", type=click.Choice(["exact", "minor"]), help="Which patch releases will do."),
 )
 
 
@@ -59,13 +68,13 @@ def output_options(function: Function) -> Function:
 
 
 def spec_options(function: Function) -> Function:
-    """What changes the spec."""
-    return _all(_SPEC)(function)
+    """What changes the spec, and what says which lock is its."""
+    return _all((*_SPEC, *_WHICH_LOCK))(function)
 
 
 def lock_options(function: Function) -> Function:
     """What changes how a spec is locked and an environment is found; those of the spec included."""
-    return _all((*_SPEC, *_LOCK))(function)
+    return _all((*_SPEC, *_WHICH_LOCK, *_HOW_TO_LOCK))(function)
 
 
 def settings_from(options: dict[str, Any]) -> Settings:

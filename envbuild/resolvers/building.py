@@ -56,10 +56,12 @@ class BuildRequirements:
         if not built:
             return ()
         self._report(Step("resolving", f"what {len(built)} sdists are built with"))
-        wanted = {package.name: self._requires(package) for package in built}
+        needs = self._attempt.build_needs
+        wanted = {package.name: (*self._requires(package), *needs.get(package.name, ())) for package in built}
         together = self._compiled(sorted({line for lines in wanted.values() for line in lines}))
         if together is not None:
-            return (BuildLock(builds=tuple(sorted(wanted)), packages=together),)
+            undeclared = tuple(sorted(wanted.keys() & needs.keys()))
+            return (BuildLock(builds=tuple(sorted(wanted)), packages=together, undeclared=undeclared),)
         return tuple(self._alone(name, lines) for name, lines in sorted(wanted.items()))
 
     def _alone(self, name: str, lines: Sequence[str]) -> BuildLock:
@@ -69,16 +71,22 @@ class BuildRequirements:
                 f"what {name} needs to be built cannot be resolved: {', '.join(lines)}",
                 hint="a version of it with a wheel needs no building",
             )
-        return BuildLock(builds=(name,), packages=packages)
+        undeclared = (name,) if name in self._attempt.build_needs else ()
+        return BuildLock(builds=(name,), packages=packages, undeclared=undeclared)
 
     def _compiled(self, lines: Sequence[str]) -> tuple[LockedPackage, ...] | None:
         from envbuild.resolvers.uv import compile_once, packages_in
 
         cut = None if self._attempt.cut is None else max(self._attempt.cut, BUILD_FLOOR)
-        attempt = replace(self._attempt, cut=cut)
         question = replace(self._question, spec=replace(self._question.spec, constraints=()))
-        done = compile_once(question, attempt, lines, self._stage, lambda step: None)
-        return packages_in(done.stdout, question) if done.returncode == 0 else None
+        wheels_only = self._attempt.wheels_only
+        # What is built with may need an sdist where the environment needs none.
+        for names in (wheels_only, frozenset[str]()) if wheels_only else (wheels_only,):
+            attempt = replace(self._attempt, cut=cut, overrides=(), wheels_only=names)
+            done = compile_once(question, attempt, lines, self._stage, lambda step: None)
+            if done.returncode == 0:
+                return packages_in(done.stdout, question)
+        return None
 
     def _requires(self, package: LockedPackage) -> tuple[str, ...]:
         """What a source asks for, by its own word and by its backend's."""
@@ -117,7 +125,8 @@ class BuildRequirements:
     def _hook_python(self, name: str, place: Path, system: BuildSystem) -> Path:
         question = self._question
         python = place / "venv" / "bin" / "python"
-        install = ["pip", "install", "--python", str(python), *system.requires]
+        needs = self._attempt.build_needs.get(name, ())
+        install = ["pip", "install", "--python", str(python), *system.requires, *needs]
         cut = self._attempt.cut
         if cut is not None:
             install += ["--exclude-newer", max(cut, BUILD_FLOOR).isoformat()]

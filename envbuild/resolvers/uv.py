@@ -18,12 +18,12 @@ from envbuild.indexes import Project
 from envbuild.lock import Lock, LockedPackage, Origin, read_lock
 from envbuild.progress import Report, Step
 from envbuild.question import Question
-from envbuild.repairs import Attempt
+from envbuild.repairs import Attempt, Failure, Switch
 from envbuild.requirement import Demand
 from envbuild.resolvers.building import BuildRequirements
 from envbuild.spec import digest_of
 
-_MAX_ATTEMPTS = 12
+_MAX_ATTEMPTS = 40
 _NETWORK_WORDS = ("error sending request", "Failed to fetch", "dns error", "HTTP status", "Request failed after")
 # To uv an index that refuses us merely lacks the package; a hint names the status.
 _REFUSED = re.compile(r"could not be queried.*?\((\d{3} [^)]*)\)|returned a (403 \w+) error")
@@ -40,6 +40,7 @@ class UvResolver:
             stage = Path(name)
             _copy_local_parts(question, stage)
             packages, attempt = _resolved(question, stage, ask, report)
+            attempt = _with_metadata_notice(attempt, packages)
             packages = tuple(_completed(package, question) for package in packages)
             build = BuildRequirements(question, attempt, stage, report).locked(packages)
         return Lock(
@@ -52,7 +53,9 @@ class UvResolver:
                 as_of="now" if attempt.cut is None else rfc3339(attempt.cut),
                 as_of_reason=question.as_of.reason,
                 engine="uv",
-                indexes=tuple(name for names in question.indexes.names() for name in names),
+                indexes=tuple(
+                    name for names in question.indexes.without(attempt.dead_indexes).names() for name in names
+                ),
                 notices=attempt.notices,
             ),
         )
@@ -61,12 +64,15 @@ class UvResolver:
 def asker(question: Question) -> Ask:
     """Asks the index about projects, each once."""
     known: dict[str, Project] = {}
+    asked: set[str] = set()
 
     def ask(names: Iterable[str]) -> Mapping[str, Project]:
-        missing = [name for name in names if name not in known]
+        # One that the index does not have is asked for once too.
+        missing = set(names) - asked
         if missing and not question.settings.offline:
             default = uv.default_index(question.settings.home)
             known.update(indexes.read_projects(missing, question.indexes, default))
+            asked.update(missing)
         return known
 
     return ask
@@ -86,16 +92,39 @@ def _copy_local_parts(question: Question, stage: Path) -> None:
 
 
 def _resolved(question: Question, stage: Path, ask: Ask, report: Report) -> tuple[tuple[LockedPackage, ...], Attempt]:
-    attempt = repairs.first_attempt(question)
+    switch = Switch.of(question.settings)
+    attempt = repairs.first_attempt(question, switch)
     for _ in range(_MAX_ATTEMPTS):
         done = compile_once(question, attempt, [_line(d) for d in attempt.demands], stage, report)
         if done.returncode == 0:
             return packages_in(done.stdout, question), attempt
-        following = repairs.next_attempt(attempt, done.stderr, ask)
+        failure = Failure(attempt=attempt, words=done.stderr, question=question, ask=ask)
+        following = repairs.next_attempt(failure, switch)
         if following is None:
             break
         attempt = following
-    raise explain(done.stderr, attempt)
+    raise _with_offers(explain(done.stderr, attempt), failure, switch)
+
+
+def _with_offers(error: LockError, failure: Failure, switch: Switch) -> LockError:
+    """The failure, with the repairs that would be tried if they were allowed."""
+    if isinstance(error, IndexUnreachable):
+        return error
+    offers = repairs.offers(failure, switch)
+    if offers:
+        names = " ".join(f"--allow-repair {name}" for name in dict.fromkeys(notice.code for notice in offers))
+        error.hint = f"{names} would try this: {'; '.join(notice.message for notice in offers)}"
+    return error
+
+
+def _with_metadata_notice(attempt: Attempt, packages: Iterable[LockedPackage]) -> Attempt:
+    for package in packages:
+        if (package.name, package.version) in attempt.metadata:
+            message = (
+                f"what {package.name} {package.version} says of its needs no tool of today reads; it is read as meant"
+            )
+            attempt = attempt.noting("broken-metadata", message)
+    return attempt
 
 
 def _line(demand: Demand) -> str:
@@ -117,7 +146,13 @@ def compile_once(
     )
     arguments = ["pip", "compile", "requirements.in", "--constraints", "constraints.in"]
     arguments += ["--format", "pylock.toml", "--no-header", "--no-annotate"]
-    arguments += ["--python", question.interpreter.executable, "--python-version", _full(question.spec.python.text)]
+    python = attempt.python or _full(question.spec.python.text)
+    arguments += ["--python", question.interpreter.executable, "--python-version", python]
+    if attempt.overrides:
+        (stage / "overrides.in").write_text("\n".join(attempt.overrides) + "\n", encoding="utf-8")
+        arguments += ["--overrides", "overrides.in"]
+    for name in sorted(attempt.wheels_only):
+        arguments += ["--only-binary", name]
     if attempt.cut is not None:
         arguments += ["--exclude-newer", rfc3339(attempt.cut)]
         for name, cut in sorted(attempt.cuts.items()):
@@ -125,7 +160,12 @@ def compile_once(
     if settings.no_build:
         arguments += ["--no-build"]
     call = uv.Call(
-        arguments=arguments, settings=settings, indexes=question.indexes, cwd=stage, timeout=settings.lock_timeout
+        arguments=arguments,
+        settings=settings,
+        indexes=question.indexes.without(attempt.dead_indexes),
+        cwd=stage,
+        timeout=settings.lock_timeout,
+        config=_config(attempt),
     )
     try:
         return uv.run(call, report)
@@ -134,6 +174,18 @@ def compile_once(
             f"resolving took longer than {settings.lock_timeout:g} seconds",
             hint="ENVBUILD_LOCK_TIMEOUT sets another limit; pins in the requirements make resolving quicker",
         ) from None
+
+
+def _config(attempt: Attempt) -> dict[str, object]:
+    config: dict[str, object] = {}
+    if attempt.metadata:
+        config["dependency-metadata"] = [
+            {"name": name, "version": version, "requires-dist": list(needs)}
+            for (name, version), needs in attempt.metadata.items()
+        ]
+    if attempt.build_needs:
+        config["extra-build-dependencies"] = {name: list(needs) for name, needs in attempt.build_needs.items()}
+    return config
 
 
 def _full(python: str) -> str:
