@@ -65,13 +65,13 @@ class LoadedModel:
 
 
 def inspect(model: str | Path, **settings: Any) -> Inspection:
-    """What a model is and asks for; nothing is resolved, built or run.
+    """What a model is and asks for, and what that resolved to if it was locked before; nothing is resolved or run.
 
     :raises ModelError: it is no model.
     :raises SpecError: what it asks for cannot be understood.
     """
-    asked = pipeline.ask(model, Settings.from_environ(**settings))
-    return Inspection(model=asked.model, spec=asked.spec, notices=asked.spec.notices)
+    given = Settings.from_environ(**settings)
+    return pipeline.inspect(pipeline.ask(model, given), given)
 
 
 def lock(model: str | Path, **settings: Any) -> Lock:

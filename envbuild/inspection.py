@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from envbuild.lock import Lock, lock_to_dict
 from envbuild.model import Model, Notice
 from envbuild.signature import Field
 from envbuild.spec import EnvironmentSpec, spec_to_dict
@@ -17,6 +18,12 @@ class Inspection:
     model: Model
     spec: EnvironmentSpec
     notices: tuple[Notice, ...]
+    repairs: tuple[Notice, ...] = ()
+    """What was mended of the spec, and with a lock what was mended to make it."""
+    lock: Lock | None = None
+    """What it resolved to, where that is known."""
+    lock_source: str = ""
+    """``kept`` (in the store), or the path of a lock file."""
 
     def to_dict(self) -> dict[str, Any]:
         """The form that ``inspect --json`` prints; its keys are documented in ``docs/cli.md``."""
@@ -41,6 +48,8 @@ class Inspection:
             if signature is None
             else {part: fields_to_list(getattr(signature, part)) for part in ("inputs", "outputs", "params")},
             "environment": spec_to_dict(self.spec),
+            "repairs": [notice.to_dict() for notice in self.repairs],
+            "lock": None if self.lock is None else {**lock_to_dict(self.lock), "source": self.lock_source},
         }
 
 

@@ -26,17 +26,16 @@ _WIDTH = 100
 @spec_options
 @output_options
 def command(model: Path, **options: Any) -> None:
-    """Show what MODEL is, what it asks for and where that is written, and what disagrees.
+    """Show what MODEL is, what it asks for and where that is written, what disagrees and what is mended.
 
-    Nothing is resolved, built or run.
+    Nothing is resolved, built or run. Once the model is locked, what it resolved to is shown too.
     """
     from envbuild import pipeline
-    from envbuild.inspection import Inspection
 
     with open_output(options, "inspect") as output:
         settings = settings_from(options)
         asked = pipeline.ask(model, settings)
-        found = Inspection(model=asked.model, spec=asked.spec, notices=asked.spec.notices)
+        found = pipeline.inspect(asked, settings)
         output.notices(found.notices, log_only=not output.as_json)
         output.result(found.to_dict(), _screen(found), found.notices)
 
@@ -59,22 +58,55 @@ def _screen(found: Inspection) -> str:
         ),
         _signature(found),
         _section("Python", [(spec.python.text, _where(spec.python.place, model.path) or spec.python.source)]),
-        _section(
-            "Requirements",
-            [(demand.text, _where(demand.place, model.path) or "every environment has it") for demand in spec.demands],
-        ),
+        _section("Requirements", _requirements(found)),
+        _lock(found),
     ]
     if spec.index_lines:
         sections.append(_section("Indexes", [(redacted(i.url), _where(i.place, model.path)) for i in spec.index_lines]))
-    if found.notices:
-        lines = [
-            textwrap.fill(
-                f"{n.message}{_suffix(n.place, model.path)}", _WIDTH, initial_indent="  - ", subsequent_indent="    "
-            )
-            for n in found.notices
-        ]
-        sections.append("\n".join([click.style("To know", bold=True), *lines]))
+    sections.append(_points("Repairs", [(f"{n.code}: {n.message}", n.place) for n in found.repairs], model.path))
+    sections.append(_points("To know", [(n.message, n.place) for n in found.notices], model.path))
     return "\n\n".join(section for section in sections if section)
+
+
+def _requirements(found: Inspection) -> list[tuple[str, str]]:
+    """Each requirement with its place, and with what it resolved to where that is known and not said already."""
+    rows = []
+    for demand in found.spec.demands:
+        where = _where(demand.place, found.model.path) or "every environment has it"
+        version = None if found.lock is None or demand.name is None else found.lock.version_of(demand.name)
+        rows.append((demand.text, where if version in (None, demand.pin) else f"{where}  -> {version}"))
+    return rows
+
+
+def _lock(found: Inspection) -> str:
+    lock = found.lock
+    if lock is None:
+        return _section("Lock", [("none yet", "envbuild lock makes one")])
+    as_of = " ".join(filter(None, [lock.origin.as_of, lock.origin.as_of_reason and f"({lock.origin.as_of_reason})"]))
+    rows = [
+        ("hash", lock.hash),
+        ("from", "the store" if found.lock_source == "kept" else found.lock_source),
+        ("as of", as_of or "not said"),
+        ("for", f"Python {lock.python}, {lock.target}"),
+        ("packages", _counted(found)),
+    ]
+    return _section("Lock", rows)
+
+
+def _counted(found: Inspection) -> str:
+    packages = () if found.lock is None else found.lock.packages
+    built = [package.name for package in packages if package.is_built]
+    return f"{len(packages)}" + (f", of which {len(built)} must be built: {', '.join(built)}" if built else "")
+
+
+def _points(title: str, points: list[tuple[str, Place | None]], model: Path) -> str:
+    if not points:
+        return ""
+    lines = [
+        textwrap.fill(f"{text}{_suffix(place, model)}", _WIDTH, initial_indent="  - ", subsequent_indent="    ")
+        for text, place in points
+    ]
+    return "\n".join([click.style(title, bold=True), *lines])
 
 
 def _flavor(name: str, content: Any) -> str:

@@ -18,7 +18,7 @@ from envbuild import cli
 
 ENVELOPE = {"schema_version", "command", "ok", "notices"}
 KEYS = {
-    "inspect": {"model", "signature", "environment"},
+    "inspect": {"model", "signature", "environment", "repairs", "lock"},
     "lock": {"lock_hash", "python", "target", "as_of", "as_of_reason", "packages", "source", "file"},
     "build": {"lock_hash", "path", "python", "built", "seconds", "lock_source"},
     "predict": {"predictions", "nulls", "lock_hash", "built"},

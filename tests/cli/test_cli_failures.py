@@ -54,7 +54,7 @@ BAD: list[tuple[str, dict[str, str], list[str], int, str, str]] = [
     ("no requirement", {"MLmodel": MLMODEL, "requirements.txt": "numpy\n!!\n"}, ["lock", "m"], 4, "spec-invalid", "requirements.txt:2"),
     ("an unknown option line", {"MLmodel": MLMODEL, "requirements.txt": "--nope x\n"}, ["lock", "m"], 4, "spec-invalid", "requirements.txt:1"),
     ("files that include each other", {"MLmodel": MLMODEL, "requirements.txt": "-r requirements.txt\n"}, ["lock", "m"], 4, "spec-invalid", "each other"),
-    ("an unknown conda package", {"MLmodel": MLMODEL, "conda.yaml": "dependencies:\n- r-base=4\n"}, ["lock", "m"], 4, "spec-invalid", "conda.yaml:2"),
+    ("an unknown conda package", {"MLmodel": MLMODEL, "conda.yaml": "dependencies:\n- some-tool=4\n"}, ["lock", "m"], 4, "spec-invalid", "conda.yaml:2"),
     ("no Python that is", {"MLmodel": MLMODEL}, ["build", "m", "--python", "3.99"], 4, "python-not-found", "3.99"),
     ("no file for a Python", {"MLmodel": MLMODEL}, ["build", "m", "--python", "./py"], 4, "python-not-found", "no file ./py"),
     ("not a Python", {"MLmodel": MLMODEL}, ["build", "m", "--python", "/bin/ls"], 4, "python-not-found", "/bin/ls is no CPython"),
