@@ -29,7 +29,7 @@ from typing import Any
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import Version
 
-from envbuild import conda_names, document
+from envbuild import conda_names, document, flavors
 from envbuild.document import Node
 from envbuild.errors import Place, SpecError
 from envbuild.model import Model, Notice, Said
@@ -63,47 +63,6 @@ _PYTHON_BY_DATE = (
     ("2025-01-01", "3.11"),
     ("2026-01-01", "3.12"),
 )
-
-# MLflow's flavors record the version of the library that made the model: key, and the package it belongs to.
-FLAVOR_VERSIONS: Mapping[str, str] = {
-    "catboost_version": "catboost",
-    "cloudpickle_version": "cloudpickle",
-    "fastai_version": "fastai",
-    "keras_version": "keras",
-    "lgb_version": "lightgbm",
-    "onnx_version": "onnx",
-    "pmdarima_version": "pmdarima",
-    "prophet_version": "prophet",
-    "pyspark_version": "pyspark",
-    "pytorch_version": "torch",
-    "sklearn_version": "scikit-learn",
-    "spacy_version": "spacy",
-    "statsmodels_version": "statsmodels",
-    "transformers_version": "transformers",
-    "xgb_version": "xgboost",
-}
-
-
-# What mlflow's loaders import: one of these must be there, and the first is added where none is.
-LOADER_LIBRARIES: Mapping[str, tuple[str, ...]] = {
-    "catboost": ("catboost",),
-    "fastai": ("fastai",),
-    "h2o": ("h2o",),
-    "keras": ("keras", "tensorflow", "tensorflow-cpu", "tensorflow-gpu", "tensorflow-intel", "tensorflow-macos"),
-    "lightgbm": ("lightgbm",),
-    "onnx": ("onnx", "onnxruntime", "onnxruntime-gpu"),
-    "pmdarima": ("pmdarima",),
-    "prophet": ("prophet", "fbprophet"),
-    "pytorch": ("torch", "torch-cpu"),
-    "sentence_transformers": ("sentence-transformers",),
-    "sklearn": ("scikit-learn", "sklearn"),
-    "spacy": ("spacy",),
-    "spark": ("pyspark",),
-    "statsmodels": ("statsmodels",),
-    "tensorflow": ("tensorflow", "tensorflow-cpu", "tensorflow-gpu", "tensorflow-intel", "tensorflow-macos"),
-    "transformers": ("transformers",),
-    "xgboost": ("xgboost",),
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,8 +130,8 @@ def read_spec(
     named = {demand.name for demand in lines.demands}
     # An image of a conda environment may list what pip lists as well; pip's word is the later one.
     demands = [*lines.demands, *(d for d in _conda_demands(conda_env, reading, notices) if d.name not in named)]
-    demands += _flavor_demands(model, {demand.name for demand in demands}, have_files=bool(demands))
-    demands += _loader_demands(model, {demand.name for demand in demands}, notices)
+    demands += flavors.demands_of_flavors(model, {demand.name for demand in demands}, have_files=bool(demands))
+    demands += flavors.demands_of_loader(model, {demand.name for demand in demands}, notices)
     demands += _mlflow_demands(model, demands, notices)
     demands += _build_demands(python_env, {demand.name for demand in demands}, reading, notices)
     return EnvironmentSpec(
@@ -348,38 +307,6 @@ def _unknown_conda_names(unknown: list[CondaSpec]) -> SpecError:
     )
 
 
-def _flavor_demands(model: Model, named: set[str | None], *, have_files: bool) -> list[Demand]:
-    """What the flavors' own version fields ask for, in a model that has no file of requirements at all."""
-    if have_files:
-        return []
-    return [demand for demand in _flavor_versions(model) if demand.name not in named]
-
-
-def _loader_demands(model: Model, named: set[str | None], notices: list[Notice]) -> list[Demand]:
-    """The library of mlflow's own loader, where nobody names it: a list edited by hand, or another's."""
-    flavor = model.pyfunc.loader_module.removeprefix("mlflow.").split(".")[0]
-    libraries = LOADER_LIBRARIES.get(flavor) if model.pyfunc.loader_module.startswith("mlflow.") else None
-    if libraries is None or any(name in named for name in libraries):
-        return []
-    stated = [demand for demand in _flavor_versions(model) if demand.name in libraries]
-    bare = Demand(text=libraries[0], kind="index", name=libraries[0], origin="flavor", place=model.pyfunc.place)
-    added = stated[0] if stated else bare
-    message = f"the loader {model.pyfunc.loader_module} imports {added.name} and nobody names it; {added.text} is added"
-    notices.append(Notice(code="flavor-added", message=message, place=added.place))
-    return [added]
-
-
-def _flavor_versions(model: Model) -> list[Demand]:
-    found = []
-    for flavor, content in model.flavors.items():
-        for key, name in FLAVOR_VERSIONS.items():
-            version = content.get(key)
-            if version is not None and _version(str(version)) is not None:
-                place = model.flavor_places[flavor]
-                found.append(Demand(text=f"{name}=={version}", kind="index", name=name, origin="flavor", place=place))
-    return found
-
-
 def _mlflow_demands(model: Model, demands: list[Demand], notices: list[Notice]) -> list[Demand]:
     """The mlflow that made the model, where the files leave that open."""
     naming = [demand for demand in demands if demand.name in MLFLOW_NAMES]
@@ -530,7 +457,7 @@ def _disagreements(winning: tuple[Demand, ...], losing: tuple[Demand, ...]) -> l
 
 def _versions_stated(model: Model, demands: list[Demand]) -> tuple[Demand, ...]:
     pins = [demand for demand in demands if demand.kind == "index" and demand.pin is not None]
-    stated = [*pins, *_flavor_versions(model)]
+    stated = [*pins, *flavors.versions_stated(model)]
     said = model.mlflow_version
     if said is not None and _version(said.text) is not None:
         text = f"mlflow=={said.text}"

@@ -8,7 +8,9 @@ the others need the consent of the one who deploys. ``docs/repairs.md`` lists th
 ``packages``   what is known of single packages: lists that the rules go by
 ``reading``    rules that need nothing but what the model says
 ``attempt``    one try at resolving
-``resolving``  rules that answer a failed try, by what the engine and the index say
+``resolving``  the first try, and the rules that answer a failed one by what the engine and the index say, in order:
+               ``dates``, ``absences``, ``pins``, ``pythons``, ``wheels``
+``releases``   which files a release has, and for whom
 """
 
 from envbuild.repairs.attempt import BUILD_FLOOR, BUILD_TOOLS, AnotherPython, Attempt, Failure

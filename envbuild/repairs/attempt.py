@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
 
 from envbuild.asof import Ask
 from envbuild.indexes import Project
@@ -101,3 +103,20 @@ def rewritten(demand: Demand, specifier: SpecifierSet | str, name: str | None = 
     requirement.name = name or requirement.name
     requirement.specifier = SpecifierSet(str(specifier))
     return replace(demand, text=str(requirement), name=canonicalize_name(requirement.name))
+
+
+# What the engine says of an sdist that it could not build.
+NOT_BUILT = re.compile(r"Failed to (?:download and )?build `([A-Za-z0-9._-]+)(?:==| @ )")
+
+
+def is_named(demand: Demand, words: str) -> bool:
+    """Whether the engine's words name a demand's package."""
+    return re.search(rf"(?<![\w.-]){re.escape(demand.name or '')}(?![\w-])", words) is not None
+
+
+def version_of(text: str) -> Version | None:
+    """A version; ``None`` for what is none."""
+    try:
+        return Version(text)
+    except InvalidVersion:
+        return None

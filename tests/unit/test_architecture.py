@@ -26,6 +26,7 @@ TABLE = (
     ("interpreters",),
     ("asof", "uv"),
     ("indexes", "spec"),
+    ("flavors",),
     ("lock", "requirement"),
     ("model",),
     ("signature",),

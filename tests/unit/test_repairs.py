@@ -23,7 +23,7 @@ from envbuild.interpreters import Interpreter
 from envbuild.lock import PYTHON_REPAIRS
 from envbuild.model import Notice
 from envbuild.question import Question
-from envbuild.repairs import RULES, AnotherPython, Attempt, Failure, Switch, mend, reading, releases, resolving
+from envbuild.repairs import RULES, AnotherPython, Attempt, Failure, Switch, mend, reading, releases, resolving, wheels
 from envbuild.requirement import Demand
 from envbuild.settings import Settings
 from envbuild.spec import EnvironmentSpec, PythonDemand
@@ -95,7 +95,7 @@ def test_every_rule_is_asked_for_leave_and_every_code_is_a_rules() -> None:
     for name, call in _calls():
         if name == "allows":
             asked |= set(_texts(call))
-        elif name in ("noting", "Notice", "_left_out", "_changed", "ask_for"):
+        elif name in ("noting", "Notice", "_left_out", "_changed", "_ask_for"):
             noted |= set(_texts(call)[:1])
     assert asked == set(RULES)
     assert noted == set(RULES)
@@ -791,10 +791,10 @@ def test_wheels_that_will_not_do_give_way_last_of_all() -> None:
     """A wheel is there for the date, so that it is not the wheel that is missing: other rules come first."""
     line = {"wheels_only": frozenset({"scikit-learn"}), "ask": index(compiled("scikit_learn-0.23.2"))}
     failure = failed(NO_WHEELS, "scikit-learn==0.23.2", **line)
-    assert resolving._no_wheel_here(failure) is None
+    assert wheels.no_wheel_here(failure) is None
     assert answer(failure, "wheels-first").sdists_too == {"scikit-learn"}
     late = index(compiled("scikit_learn-0.23.2", uploaded=AFTER))
-    assert resolving._no_wheel_here(replace(failure, ask=late)) is not None
+    assert wheels.no_wheel_here(replace(failure, ask=late)) is not None
 
 
 def test_what_cannot_be_built_and_is_not_pinned_comes_as_a_wheel() -> None:
