@@ -188,12 +188,14 @@ def run(
     stdin: bytes = b"",
     timeout: float | None = None,
     on_line: Callable[[str], None] | None = None,
+    on_start: Callable[[Child], None] | None = None,
 ) -> Completed:
     """Run a process to its end and keep what it wrote.
 
     :param stdin: what it reads on its standard input.
     :param timeout: seconds after which it is stopped.
     :param on_line: called with each line of its standard error as it comes, without the line end.
+    :param on_start: called with the process, so that another thread can end it before its time.
     :raises TimedOutWaiting: when it was stopped because the time was over.
     :raises NotStarted: the program is missing or not executable.
     """
@@ -211,6 +213,8 @@ def run(
     try:
         for pump in pumps:
             pump.start()
+        if on_start is not None:
+            on_start(child)
         returncode = child.wait(timeout)
     except BaseException:
         child.stop()

@@ -12,7 +12,7 @@ import os
 import re
 import sysconfig
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import version
@@ -64,6 +64,8 @@ class Call:
     stdin: str = ""
     timeout: float | None = None
     offline: bool = False
+    on_start: Callable[[process.Child], None] | None = None
+    """Called with the process, so that another thread can end it before its time."""
     environ: Mapping[str, str] = field(default_factory=dict)
     """Variables for what sdists run, beside those that everything gets."""
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -112,6 +114,7 @@ def run(call: Call, report: Report) -> Completed:
             stdin=call.stdin.encode(),
             timeout=call.timeout,
             on_line=lambda line: _report_line(redacted(line, secrets), report),
+            on_start=call.on_start,
         )
     return Completed(
         argv=done.argv,

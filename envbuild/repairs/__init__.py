@@ -14,6 +14,7 @@ the others need the consent of the one who deploys. ``docs/repairs.md`` lists th
 """
 
 from envbuild.repairs.attempt import BUILD_FLOOR, BUILD_TOOLS, AnotherPython, Attempt, Failure
+from envbuild.repairs.packages import COMPILED
 from envbuild.repairs.reading import mend
 from envbuild.repairs.resolving import first_attempt, next_attempt, offers
 from envbuild.repairs.rules import NEEDS_CONSENT, RULES, Rule, Switch
@@ -21,6 +22,7 @@ from envbuild.repairs.rules import NEEDS_CONSENT, RULES, Rule, Switch
 __all__ = [
     "BUILD_FLOOR",
     "BUILD_TOOLS",
+    "COMPILED",
     "NEEDS_CONSENT",
     "RULES",
     "AnotherPython",

@@ -30,7 +30,7 @@ def first_attempt(question: Question, switch: Switch) -> Attempt:
         cut=question.as_of.instant,
         notices=(*question.repairs, *question.as_of.notices),
         metadata=BROKEN_METADATA if switch.allows("broken-metadata") else {},
-        wheels_only=COMPILED if switch.allows("wheels-first") and not question.settings.no_build else frozenset(),
+        wheels_only=_wheels_only(question, switch),
     )
     if switch.allows("setuptools-bound"):
         attempt = _setuptools_bound(attempt)
@@ -39,6 +39,17 @@ def first_attempt(question: Question, switch: Switch) -> Attempt:
     attempt = replace(attempt, cuts=dict.fromkeys(BUILD_TOOLS, BUILD_FLOOR))
     message = f"setuptools, wheel and pip are taken as of {BUILD_FLOOR:%Y-%m-%d}: older ones cannot build sdists"
     return attempt.noting("build-tools-floor", message)
+
+
+def _wheels_only(question: Question, switch: Switch) -> frozenset[str]:
+    """The compiled packages of which no sdist is looked at, so that an older release's wheel is taken instead."""
+    if question.settings.no_build or not switch.allows("wheels-first"):
+        return frozenset()
+    inferred = question.spec.python.source == "inferred" and switch.allows("python-by-wheels")
+    if inferred or switch.allows("neighbouring-python"):
+        return COMPILED
+    # Of a pin there is no other release, and where there is a wheel of it, it is taken anyway.
+    return COMPILED - {demand.name for demand in question.spec.demands if demand.pin is not None}
 
 
 def _setuptools_bound(attempt: Attempt) -> Attempt:

@@ -10,8 +10,10 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 
 from envbuild import process, sources, uv
@@ -19,7 +21,7 @@ from envbuild.errors import LockError
 from envbuild.lock import BuildLock, LockedPackage
 from envbuild.progress import Report, Step
 from envbuild.question import Question
-from envbuild.repairs import BUILD_FLOOR, Attempt
+from envbuild.repairs import BUILD_FLOOR, BUILD_TOOLS, Attempt
 from envbuild.sources import BuildSystem
 
 _HOOK = """
@@ -38,13 +40,88 @@ with open(answer, "w") as file:
 _HOOK_SECONDS = 300.0
 
 
+# What a source with a setup.py alone is built with: see BuildRequirements._requires.
+_USUAL = ("setuptools>=40.8.0", "wheel")
+# Later models' packages nearly all have wheels.
+_SDISTS_ARE_RARE = datetime(2024, 1, 1, tzinfo=timezone.utc)
+
+
+class UsualRequirements:
+    """What most old sdists are built with, resolved while the environment itself is: by then it is mostly known.
+
+    A context manager; what it started has ended when it is left.
+    """
+
+    def __init__(self, question: Question, attempt: Attempt, stage: Path) -> None:
+        self._asked = _build_attempt(attempt)
+        self._child: process.Child | None = None
+        self._left = False
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="envbuild-usual")
+        self._answer: Future[tuple[LockedPackage, ...] | None] | None = None
+        wanted = attempt.cut is not None and attempt.cut < _SDISTS_ARE_RARE and not question.settings.no_build
+        if wanted:
+            self._answer = self._pool.submit(_compiled, question, self._asked, _USUAL, stage, self._started)
+
+    def _started(self, child: process.Child) -> None:
+        self._child = child
+        if self._left:
+            child.kill()
+
+    def __enter__(self) -> UsualRequirements:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._left = True
+        if self._child is not None and self._answer is not None and not self._answer.done():
+            self._child.kill()
+        self._pool.shutdown(cancel_futures=True)
+
+    def answer(self, lines: Sequence[str], attempt: Attempt) -> tuple[LockedPackage, ...] | None:
+        """What these lines resolve to, if they are the usual ones and were asked for on the same terms."""
+        same = tuple(lines) == _USUAL and _terms(_build_attempt(attempt)) == _terms(self._asked)
+        return self._answer.result() if same and self._answer is not None else None
+
+
+def _build_attempt(attempt: Attempt) -> Attempt:
+    """The terms of an environment's resolution as they hold for what its sdists are built with."""
+    cut = None if attempt.cut is None else max(attempt.cut, BUILD_FLOOR)
+    return replace(attempt, cut=cut, overrides=())
+
+
+def _terms(attempt: Attempt) -> tuple[object, ...]:
+    """What the usual lines' answer depends on."""
+    return attempt.cut, {name: attempt.cuts.get(name) for name in BUILD_TOOLS}, attempt.dead_indexes, attempt.python
+
+
+def _compiled(
+    question: Question,
+    attempt: Attempt,
+    lines: Sequence[str],
+    stage: Path,
+    on_start: Callable[[process.Child], None] | None = None,
+) -> tuple[LockedPackage, ...] | None:
+    from envbuild.resolvers.uv import compile_once, packages_in
+
+    question = replace(question, spec=replace(question.spec, constraints=()))
+    # What is built with may need an sdist where the environment needs none.
+    for names in dict.fromkeys((attempt.wheels_only, frozenset[str]())):
+        attempt = replace(attempt, wheels_only=names)
+        done = compile_once(question, attempt, lines, stage, lambda step: None, on_start)
+        if done.returncode == 0:
+            return packages_in(done.stdout, question)
+    return None
+
+
 class BuildRequirements:
     """Locks the build requirements of whatever a lock must build."""
 
-    def __init__(self, question: Question, attempt: Attempt, stage: Path, report: Report) -> None:
+    def __init__(
+        self, question: Question, attempt: Attempt, stage: Path, usual: UsualRequirements, report: Report
+    ) -> None:
         self._question = question
         self._attempt = attempt
         self._stage = stage
+        self._usual = usual
         self._report = report
 
     def locked(self, packages: Sequence[LockedPackage]) -> tuple[BuildLock, ...]:
@@ -75,18 +152,8 @@ class BuildRequirements:
         return BuildLock(builds=(name,), packages=packages, undeclared=undeclared)
 
     def _compiled(self, lines: Sequence[str]) -> tuple[LockedPackage, ...] | None:
-        from envbuild.resolvers.uv import compile_once, packages_in
-
-        cut = None if self._attempt.cut is None else max(self._attempt.cut, BUILD_FLOOR)
-        question = replace(self._question, spec=replace(self._question.spec, constraints=()))
-        wheels_only = self._attempt.wheels_only
-        # What is built with may need an sdist where the environment needs none.
-        for names in (wheels_only, frozenset[str]()) if wheels_only else (wheels_only,):
-            attempt = replace(self._attempt, cut=cut, overrides=(), wheels_only=names)
-            done = compile_once(question, attempt, lines, self._stage, lambda step: None)
-            if done.returncode == 0:
-                return packages_in(done.stdout, question)
-        return None
+        known = self._usual.answer(lines, self._attempt)
+        return known or _compiled(self._question, _build_attempt(self._attempt), lines, self._stage)
 
     def _requires(self, package: LockedPackage) -> tuple[str, ...]:
         """What a source asks for, by its own word and by its backend's."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,9 +18,9 @@ from envbuild.indexes import Project
 from envbuild.lock import Lock, LockedPackage, Origin, read_lock
 from envbuild.progress import Report, Step
 from envbuild.question import Question
-from envbuild.repairs import Attempt, Failure, Switch
+from envbuild.repairs import COMPILED, Attempt, Failure, Switch
 from envbuild.requirement import Demand
-from envbuild.resolvers.building import BuildRequirements
+from envbuild.resolvers.building import BuildRequirements, UsualRequirements
 from envbuild.spec import digest_of
 
 _MAX_ATTEMPTS = 40
@@ -36,13 +36,18 @@ class UvResolver:
         """See :class:`envbuild.resolvers.Resolver`."""
         report(Step("resolving", f"{len(question.spec.demands)} requirements as of {question.as_of.text}"))
         ask = asker(question)
-        with tempfile.TemporaryDirectory(prefix="envbuild-lock-") as name:
+        first = repairs.first_attempt(question, Switch.of(question.settings))
+        with (
+            tempfile.TemporaryDirectory(prefix="envbuild-lock-") as name,
+            tempfile.TemporaryDirectory(prefix="envbuild-usual-") as aside,
+            UsualRequirements(question, first, Path(aside)) as usual,
+        ):
             stage = Path(name)
             _copy_local_parts(question, stage)
-            packages, attempt = _resolved(question, stage, ask, report)
-            attempt = _with_metadata_notice(attempt, packages)
+            packages, attempt = _resolved(question, first, stage, ask, report)
+            attempt = _with_notices_of(attempt, packages)
             packages = tuple(_completed(package, question) for package in packages)
-            build = BuildRequirements(question, attempt, stage, report).locked(packages)
+            build = BuildRequirements(question, attempt, stage, usual, report).locked(packages)
         return Lock(
             python=question.spec.python.text,
             target=question.target,
@@ -91,9 +96,10 @@ def _copy_local_parts(question: Question, stage: Path) -> None:
             shutil.copyfile(source, target)
 
 
-def _resolved(question: Question, stage: Path, ask: Ask, report: Report) -> tuple[tuple[LockedPackage, ...], Attempt]:
+def _resolved(
+    question: Question, attempt: Attempt, stage: Path, ask: Ask, report: Report
+) -> tuple[tuple[LockedPackage, ...], Attempt]:
     switch = Switch.of(question.settings)
-    attempt = repairs.first_attempt(question, switch)
     for _ in range(_MAX_ATTEMPTS):
         done = compile_once(question, attempt, [_line(d) for d in attempt.demands], stage, report)
         if done.returncode == 0:
@@ -117,8 +123,15 @@ def _with_offers(error: LockError, failure: Failure, switch: Switch) -> LockErro
     return error
 
 
-def _with_metadata_notice(attempt: Attempt, packages: Iterable[LockedPackage]) -> Attempt:
+def _with_notices_of(attempt: Attempt, packages: Iterable[LockedPackage]) -> Attempt:
+    """The try with what shows only in its answer."""
+    pinned = {demand.name for demand in attempt.demands if demand.pin is not None}
     for package in packages:
+        # A pin is taken in whatever form there is: nobody had to give up wheels for it.
+        if package.kind == "sdist" and package.name in COMPILED & pinned - attempt.wheels_only - attempt.sdists_too:
+            attempt = attempt.noting(
+                "wheels-first", f"{package.name} {package.version} has no wheel here; its sdist is built"
+            )
         if (package.name, package.version) in attempt.metadata:
             message = (
                 f"what {package.name} {package.version} says of its needs no tool of today reads; it is read as meant"
@@ -133,10 +146,16 @@ def _line(demand: Demand) -> str:
 
 
 def compile_once(
-    question: Question, attempt: Attempt, lines: Iterable[str], stage: Path, report: Report
+    question: Question,
+    attempt: Attempt,
+    lines: Iterable[str],
+    stage: Path,
+    report: Report,
+    on_start: Callable[[process.Child], None] | None = None,
 ) -> process.Completed:
     """One run of ``uv pip compile``.
 
+    :param on_start: called with uv's process, so that another thread can end it before its time.
     :raises LockTimedOut: it took longer than the settings allow.
     """
     settings = question.settings
@@ -166,6 +185,7 @@ def compile_once(
         cwd=stage,
         timeout=settings.lock_timeout,
         config=_config(attempt),
+        on_start=on_start,
     )
     try:
         return uv.run(call, report)
