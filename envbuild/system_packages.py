@@ -16,6 +16,7 @@ _BY_WORDS = (
     (r"jpeglib\.h|headers or library files could not be found for jpeg", "libjpeg-dev"),
     (r"zlib\.h: No such file|headers or library files could not be found for zlib", "zlib1g-dev"),
     (r"mpi\.h|Cannot compile MPI programs", "libopenmpi-dev"),
+    (r"snappy(-c)?\.h: No such file", "libsnappy-dev"),
     (r"curl-config", "libcurl4-openssl-dev"),
     (r"sql\.h: No such file", "unixodbc-dev"),
     (r"no Fortran compiler found|gfortran: (command )?not found|NoFortranCompiler", "gfortran"),
