@@ -13,8 +13,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
-from packaging.version import InvalidVersion, Version
-
 from envbuild.errors import UsageError
 from envbuild.indexes import Project
 from envbuild.model import Notice, parse_instant
@@ -106,10 +104,4 @@ def _newest_release(stated: tuple[Demand, ...], ask: Ask) -> tuple[Demand, datet
 def released_at(demand: Demand, projects: Mapping[str, Project]) -> datetime | None:
     """When the version that a demand pins was released; ``None`` where the index doesn't say."""
     project = projects.get(demand.name or "")
-    if project is None or demand.pin is None:
-        return None
-    try:
-        return project.releases.get(Version(demand.pin))
-    except InvalidVersion:
-        # `===1.1build1` pins what no index has.
-        return None
+    return None if project is None or demand.pinned is None else project.releases.get(demand.pinned)

@@ -25,6 +25,7 @@ from packaging.utils import (
     parse_sdist_filename,
     parse_wheel_filename,
 )
+from packaging.version import InvalidVersion, Version
 
 from envbuild import document
 from envbuild.errors import Place, SpecError
@@ -94,6 +95,14 @@ class Demand:
             if specifier.operator in ("==", "===") and not specifier.version.endswith(".*"):
                 return specifier.version
         return None
+
+    @property
+    def pinned(self) -> Version | None:
+        """The pin as a version (PEP 440); ``None`` where there is none, or where ``===`` names what is no version."""
+        try:
+            return None if self.pin is None else Version(self.pin)
+        except InvalidVersion:
+            return None
 
     def applies(self, environment: Environment) -> bool:
         """Whether its marker is true in an environment (PEP 508); one that cannot be decided counts as true."""

@@ -13,22 +13,13 @@ from packaging.version import Version
 from envbuild import conda_names
 from envbuild.redaction import without_userinfo
 from envbuild.repairs import releases
-from envbuild.repairs.attempt import (
-    NOT_BUILT,
-    Attempt,
-    Failure,
-    is_named,
-    rewritten,
-    version_of,
-)
+from envbuild.repairs.attempt import Attempt, Failure, is_named, not_built, rewritten, version_of
 from envbuild.repairs.packages import CONDA_BUILDS
 from envbuild.requirement import Demand
 from envbuild.spec import MLFLOW_NAMES
 
 # How many releases of one package are tried in turn, each of which may have to be built to be told from the next.
 _MOST_RELEASES = 4
-
-
 # No release has so many corrections; conda's builds of a day have its date there.
 _A_DATE = 20_000_000
 
@@ -52,7 +43,7 @@ def mlflow_not_on_index(failure: Failure) -> Attempt | None:
         if demand.name not in MLFLOW_NAMES or demand.pin is None or not is_named(demand, failure.words):
             continue
         project = failure.project(demand)
-        if project is None or version_of(demand.pin) in project.releases:
+        if project is None or demand.pinned in project.releases:
             continue
         others = [other for other in failure.attempt.demands if other is not demand]
         if not any(other.name == demand.name for other in others):
@@ -94,14 +85,19 @@ def standard_library(failure: Failure) -> Attempt | None:
 
 def missing_package(failure: Failure) -> Attempt | None:
     """A package that the index does not have at all."""
-    return _left_out(failure, "missing-package", "is not on the index; it is left out", lambda demand: True)
+    return _left_out(
+        failure,
+        "missing-package",
+        "is not on the index; it is left out",
+        lambda demand: releases.has_none(demand, failure),
+    )
 
 
 def _left_out(failure: Failure, code: str, message: str, concerns: Callable[[Demand], bool]) -> Attempt | None:
     """The next try without the packages that are not to be had, of those that a rule concerns."""
     following = failure.attempt
     for demand in _absent(failure):
-        if concerns(demand) and (code != "missing-package" or releases.has_none(demand, failure)):
+        if concerns(demand):
             following = following.without(demand).noting(code, f"{demand.text} {message}")
     return None if following is failure.attempt else following
 
@@ -123,7 +119,7 @@ def _absent(failure: Failure) -> Iterator[Demand]:
 def _same_pin(pin: str | None, demand: Demand) -> bool:
     if pin is None or demand.pin is None:
         return pin is None
-    return version_of(pin.rstrip(".,")) == version_of(demand.pin)
+    return version_of(pin.rstrip(".,")) == demand.pinned
 
 
 _ONLY_ELSEWHERE = re.compile(r"(?i)only\b[^\n]{0,30}\b(?:Windows|macOS|Mac OS|OS X|Darwin)|(?:Windows|macOS) only")
@@ -132,10 +128,10 @@ _ONLY_ELSEWHERE = re.compile(r"(?i)only\b[^\n]{0,30}\b(?:Windows|macOS|Mac OS|OS
 def foreign_files(failure: Failure) -> Attempt | None:
     """A pinned release that has wheels for other operating systems only and no sdist, or an sdist that says so."""
     following = failure.attempt
-    built = NOT_BUILT.search(failure.words)
-    if built is not None and _ONLY_ELSEWHERE.search(failure.words):
+    broken = not_built(failure.words)
+    if broken is not None and _ONLY_ELSEWHERE.search(failure.words):
         for demand in failure.index_demands():
-            if demand.name == canonicalize_name(built.group(1)):
+            if demand.name == broken:
                 message = f"{demand.text} says itself that it is for another operating system; it is left out"
                 following = following.without(demand).noting("foreign-platform", message)
     for demand in failure.index_demands():
@@ -149,18 +145,19 @@ def local_version(failure: Failure) -> Attempt | None:
     """A build of its own that no index has (``+cu102``, conda's ``.post20200814``): the release it was built from."""
     following = failure.attempt
     for demand in list(_absent(failure)):
-        version, project = version_of(demand.pin or ""), failure.project(demand)
-        release = None if version is None else _release_of(version)
+        release, project = _release_of(demand.pinned), failure.project(demand)
         if release is None or project is None or release not in project.releases:
             continue
-        other = replace(demand, text=demand.text.replace(demand.pin or "", str(release)))
+        other = rewritten(demand, f"=={release}")
         message = f"{demand.text} is a build that the index does not have; {other.text}, its release, is taken"
         following = following.without(demand, other).noting("local-version", message)
     return None if following is failure.attempt else following
 
 
-def _release_of(version: Version) -> Version | None:
+def _release_of(version: Version | None) -> Version | None:
     """The release that a build of it was made from; ``None`` for a version that is no such build."""
+    if version is None:
+        return None
     if version.local is not None:
         return Version(version.public)
     return Version(version.base_version) if (version.post or 0) > _A_DATE else None
@@ -169,8 +166,7 @@ def _release_of(version: Version) -> Version | None:
 def nearest_release(failure: Failure) -> Attempt | None:
     """A pinned release that was deleted, has nothing for this Python or cannot be built: the nearest one that has."""
     following = failure.attempt
-    built = NOT_BUILT.search(failure.words)
-    broken = None if built is None else canonicalize_name(built.group(1))
+    broken = not_built(failure.words)
     unusable = [one for one in failure.index_demands() if one.name == broken or releases.has_nothing_here(one, failure)]
     for demand in {id(one): one for one in (*_absent(failure), *unusable)}.values():
         given_up = following.refused | {f"{demand.name}=={demand.pin}"}

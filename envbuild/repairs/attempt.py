@@ -105,8 +105,13 @@ def rewritten(demand: Demand, specifier: SpecifierSet | str, name: str | None = 
     return replace(demand, text=str(requirement), name=canonicalize_name(requirement.name))
 
 
-# What the engine says of an sdist that it could not build.
-NOT_BUILT = re.compile(r"Failed to (?:download and )?build `([A-Za-z0-9._-]+)(?:==| @ )")
+_NOT_BUILT = re.compile(r"Failed to (?:download and )?build `([A-Za-z0-9._-]+)(?:==| @ )")
+
+
+def not_built(words: str) -> str | None:
+    """The package whose sdist the engine says it could not build."""
+    found = _NOT_BUILT.search(words)
+    return None if found is None else str(canonicalize_name(found.group(1)))
 
 
 def is_named(demand: Demand, words: str) -> bool:

@@ -10,10 +10,7 @@ from packaging.utils import canonicalize_name
 
 from envbuild.asof import DAY, released_at, rfc3339
 from envbuild.model import parse_instant
-from envbuild.repairs.attempt import (
-    Attempt,
-    Failure,
-)
+from envbuild.repairs.attempt import Attempt, Failure
 from envbuild.requirement import Demand
 
 
@@ -62,8 +59,6 @@ _FILTERED = re.compile(
     r"`(?P<name>[A-Za-z0-9._-]+)` was filtered by `exclude-newer`[^`]*?"
     r"The (?:requested|latest) version[^,]*, v(?P<version>\S+), was published at (?P<time>\S+?)\.?(?:\s|$)"
 )
-
-
 _FILTERED_NAME = re.compile(r"`([A-Za-z0-9._-]+)` was filtered by `exclude-newer`")
 
 

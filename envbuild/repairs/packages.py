@@ -178,6 +178,56 @@ COMPILED = frozenset(
     ]
 )
 
+# Of them, those whose sdists want more than a C compiler: Fortran, Rust, LLVM, a large C++ library, or an hour. Where a pin
+# of theirs has no wheel, another Python that has one is the better answer.
+HARD_TO_BUILD = frozenset(
+    [
+        "blis",
+        "catboost",
+        "cvxpy",
+        "dm-tree",
+        "faiss-cpu",
+        "fastparquet",
+        "fiona",
+        "gensim",
+        "grpcio",
+        "h5py",
+        "hdbscan",
+        "hnswlib",
+        "jaxlib",
+        "lightgbm",
+        "llvmlite",
+        "matplotlib",
+        "netcdf4",
+        "numba",
+        "numpy",
+        "onnx",
+        "onnxruntime",
+        "opencv-python",
+        "opencv-python-headless",
+        "pandas",
+        "pmdarima",
+        "polars",
+        "pyarrow",
+        "pyproj",
+        "python-snappy",
+        "rasterio",
+        "safetensors",
+        "scikit-image",
+        "scikit-learn",
+        "scipy",
+        "sentencepiece",
+        "shapely",
+        "spacy",
+        "statsmodels",
+        "tables",
+        "thinc",
+        "tiktoken",
+        "tokenizers",
+        "xgboost",
+    ]
+)
+
 # Wheels whose own metadata no tool of today reads (`pytz (>=2011k)` is no PEP 440 version), as it was meant.
 _PANDAS = (
     ("numpy>=1.7.0", "python-dateutil>=2", ("0.20.0", "0.20.1", "0.20.2", "0.20.3")),

@@ -5,13 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from envbuild.repairs.attempt import (
-    Attempt,
-    Failure,
-    is_named,
-    rewritten,
-    version_of,
-)
+from envbuild.repairs.attempt import Attempt, Failure, is_named, rewritten
 from envbuild.requirement import Demand
 
 
@@ -22,7 +16,7 @@ def double_pin(failure: Failure) -> Attempt | None:
     for demand in pinned:
         last[demand.name] = demand
     for demand in pinned:
-        if version_of(demand.pin or "") != version_of(last[demand.name].pin or ""):
+        if demand.pinned != last[demand.name].pinned:
             message = f"{demand.text} is asked for beside {last[demand.name].text}; the latter counts"
             following = following.without(demand).noting("double-pin", message)
     return None if following is failure.attempt else following

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeAlias
 
 from packaging.specifiers import SpecifierSet
 
@@ -11,7 +13,9 @@ from envbuild import target
 from envbuild.model import Notice
 from envbuild.repairs import releases
 from envbuild.repairs.attempt import AnotherPython, Attempt, Failure
+from envbuild.repairs.packages import HARD_TO_BUILD
 from envbuild.requirement import Demand
+from envbuild.target import Target
 
 _MINORS = range(6, 20)
 
@@ -35,42 +39,52 @@ def later_patch(failure: Failure) -> Attempt | None:
 def python_by_wheels(failure: Failure) -> Attempt | None:
     """No file says which Python made the model, and the pins have wheels for another than the one assumed."""
     if failure.question.spec.python.source == "inferred":
-        _ask_for("python-by-wheels", failure)
+        _ask_for("python-by-wheels", failure, releases.lacks_wheel)
     return None
 
 
 def neighbouring_python(failure: Failure) -> Attempt | None:
-    """The pins have wheels for a neighbouring minor version, and not for the one demanded."""
+    """The pins have files for a neighbouring minor version, and nothing for the one demanded that is easily built."""
     # Whoever deploys and says which one, by its path even, gets that one.
     if failure.question.spec.python.source != "override":
-        _ask_for("neighbouring-python", failure)
+        _ask_for("neighbouring-python", failure, _lacks_what_it_needs)
     return None
 
 
-def _ask_for(rule: str, failure: Failure) -> None:
-    """Ask for the nearest minor version for which more of the pins have files, if there is one.
+_Lacks: TypeAlias = Callable[[Demand, Failure, Target, str], bool]
 
-    :raises AnotherPython: there is.
+
+def _lacks_what_it_needs(demand: Demand, failure: Failure, wanted: Target, python: str) -> bool:
+    # An hour's build, or none, is worth another Python; a small C extension is not.
+    if demand.name in HARD_TO_BUILD:
+        return releases.lacks_wheel(demand, failure, wanted, python)
+    return releases.lacks_file(demand, failure, wanted, python)
+
+
+def _ask_for(rule: str, failure: Failure, lacks: _Lacks) -> None:
+    """Ask for the nearest minor version for which the fewest of the pins lack files, if it is not the one demanded.
+
+    :raises AnotherPython: there is a better one.
     """
     demanded = failure.question.spec.python
     pins = [demand for demand in failure.index_demands() if demand.pin is not None]
-    lacking = _lacking(demanded.minor, demanded.text, pins, failure)
-    if not lacking:
+
+    def lacking(python: str, of: list[Demand]) -> list[Demand]:
+        wanted = target.here(demanded.minor if python == demanded.text else python)
+        return [demand for demand in of if lacks(demand, failure, wanted, python)]
+
+    lost = lacking(demanded.text, pins)
+    if not lost:
         return
     minor = int(demanded.minor.split(".")[1])
     candidates = sorted((other for other in _MINORS if other != minor), key=lambda other: (abs(other - minor), other))
-    counted = [(len(_lacking(f"3.{other}", f"3.{other}", lacking, failure)), f"3.{other}") for other in candidates]
-    fewest, python = min(counted, key=lambda pair: pair[0], default=(len(lacking), ""))
+    counted = [(len(lacking(f"3.{other}", lost)), f"3.{other}") for other in candidates]
+    fewest, python = min(counted, key=lambda pair: pair[0], default=(len(lost), ""))
     # What the others have must not be lost for what this one gains.
-    if fewest >= len(lacking) or len(_lacking(python, python, pins, failure)) >= len(lacking):
+    if fewest >= len(lost) or len(lacking(python, pins)) >= len(lost):
         return
     message = (
-        f"{', '.join(demand.text for demand in lacking[:5])} has no file for Python {demanded.text}; "
+        f"{', '.join(demand.text for demand in lost[:5])} has no file for Python {demanded.text}; "
         f"Python {python} is taken, for which it has"
     )
     raise AnotherPython(python, Notice(code=rule, message=message, place=demanded.place))
-
-
-def _lacking(minor: str, python: str, pins: list[Demand], failure: Failure) -> list[Demand]:
-    wanted = target.here(minor)
-    return [demand for demand in pins if releases.lacks_wheel(demand, failure, wanted, python)]

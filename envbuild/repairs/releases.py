@@ -10,7 +10,7 @@ from packaging.tags import Tag
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
-from envbuild.indexes import File, Project
+from envbuild.indexes import File
 from envbuild.repairs.attempt import Failure
 from envbuild.requirement import Demand
 from envbuild.target import Target
@@ -29,8 +29,7 @@ def has_no_such(demand: Demand, failure: Failure) -> bool:
     project = failure.project(demand)
     if project is None:
         return not failure.is_mute
-    version = _pinned(demand)
-    return version is not None and version not in project.releases
+    return demand.pinned is not None and demand.pinned not in project.releases
 
 
 def is_foreign(demand: Demand, failure: Failure) -> bool:
@@ -41,16 +40,19 @@ def is_foreign(demand: Demand, failure: Failure) -> bool:
 
 def has_nothing_here(demand: Demand, failure: Failure) -> bool:
     """Whether a pinned release has files, and none that its Python can use."""
+    return lacks_file(demand, failure, failure.question.target, failure.question.spec.python.text)
+
+
+def lacks_file(demand: Demand, failure: Failure, target: Target, python: str) -> bool:
+    """Whether a pinned release has files, and none for a target and its Python."""
     files = _files(demand, failure)
-    return bool(files) and not usable(files, failure.question.target, failure.question.spec.python.text)
+    return bool(files) and not usable(files, target, python)
 
 
 def lacks_wheel(demand: Demand, failure: Failure, target: Target, python: str) -> bool:
     """Whether a pinned release has wheels of a compiled kind, but none for a target, or nothing for its Python."""
     files = _files(demand, failure)
-    if not files:
-        return False
-    if not usable(files, target, python):
+    if lacks_file(demand, failure, target, python):
         return True
     wheels = [file for file in files if file.name.endswith(".whl")]
     return any(not _is_foreign(file) for file in wheels) and not _fits_any(wheels, target, python)
@@ -79,7 +81,7 @@ def nearest(demand: Demand, failure: Failure, given_up: Collection[str] = ()) ->
 
     :param given_up: pins that were tried before.
     """
-    project, wanted = failure.project(demand), _pinned(demand)
+    project, wanted = failure.project(demand), demand.pinned
     if project is None or wanted is None:
         return None
     target, python = failure.question.target, failure.question.spec.python.text
@@ -146,17 +148,6 @@ def _python_may(file: File, python: str) -> bool:
         return True
 
 
-def _pinned(demand: Demand) -> Version | None:
-    try:
-        return None if demand.pin is None else Version(demand.pin)
-    except InvalidVersion:
-        return None
-
-
 def _files(demand: Demand, failure: Failure) -> tuple[File, ...]:
-    project, version = failure.project(demand), _pinned(demand)
-    return () if project is None or version is None else _of(project, version)
-
-
-def _of(project: Project, version: Version) -> tuple[File, ...]:
-    return project.files.get(version, ())
+    project = failure.project(demand)
+    return () if project is None or demand.pinned is None else project.files.get(demand.pinned, ())

@@ -14,8 +14,8 @@ from packaging.version import Version
 from envbuild.model import Notice
 from envbuild.question import Question
 from envbuild.repairs import absences, dates, pins, pythons, wheels
-from envbuild.repairs.attempt import BUILD_FLOOR, BUILD_TOOLS, AnotherPython, Attempt, Failure, version_of
-from envbuild.repairs.packages import BROKEN_METADATA, COMPILED
+from envbuild.repairs.attempt import BUILD_FLOOR, BUILD_TOOLS, AnotherPython, Attempt, Failure
+from envbuild.repairs.packages import BROKEN_METADATA, COMPILED, HARD_TO_BUILD
 from envbuild.repairs.rules import Switch
 from envbuild.spec import MLFLOW_NAMES
 
@@ -45,11 +45,12 @@ def _wheels_only(question: Question, switch: Switch) -> frozenset[str]:
     """The compiled packages of which no sdist is looked at, so that an older release's wheel is taken instead."""
     if question.settings.no_build or not switch.allows("wheels-first"):
         return frozenset()
-    inferred = question.spec.python.source == "inferred" and switch.allows("python-by-wheels")
-    if inferred or switch.allows("neighbouring-python"):
+    if question.spec.python.source == "inferred" and switch.allows("python-by-wheels"):
         return COMPILED
-    # Of a pin there is no other release, and where there is a wheel of it, it is taken anyway.
-    return COMPILED - {demand.name for demand in question.spec.demands if demand.pin is not None}
+    # Of a pin there is no other release, and where there is a wheel of it, it is taken anyway; where there is none, it
+    # may be worth another Python.
+    kept = HARD_TO_BUILD if switch.allows("neighbouring-python") else frozenset()
+    return COMPILED - ({demand.name for demand in question.spec.demands if demand.pin is not None} - kept)
 
 
 def _setuptools_bound(attempt: Attempt) -> Attempt:
@@ -58,8 +59,7 @@ def _setuptools_bound(attempt: Attempt) -> Attempt:
     bare = next((one for one in attempt.demands if one.name == "setuptools" and not one.specifier), None)
     if mlflow is None or bare is None or (attempt.cut is not None and attempt.cut < _NO_PKG_RESOURCES):
         return attempt
-    version = version_of(mlflow.pin or "")
-    if version is None or version >= Version("2.15"):
+    if mlflow.pinned is None or mlflow.pinned >= Version("2.15"):
         return attempt
     message = f"{mlflow.text} imports pkg_resources, which setuptools has no more from 82 on; setuptools<82 is taken"
     return attempt.without(bare, replace(bare, text="setuptools<82")).noting("setuptools-bound", message)

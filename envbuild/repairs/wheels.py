@@ -9,11 +9,7 @@ from dataclasses import replace
 from packaging.utils import canonicalize_name
 
 from envbuild.repairs import releases
-from envbuild.repairs.attempt import (
-    NOT_BUILT,
-    Attempt,
-    Failure,
-)
+from envbuild.repairs.attempt import Attempt, Failure, not_built
 from envbuild.repairs.packages import BUILD_CURES, PACKAGE_OF_MODULE
 
 _NO_WHEEL = re.compile(r"Wheels are required for `([A-Za-z0-9._-]+)`")
@@ -44,10 +40,9 @@ _NO_MODULE = re.compile(r"(?:ModuleNotFoundError|ImportError): No module named '
 
 def build_needs(failure: Failure) -> Attempt | None:
     """An sdist that is built with more than it says, or with an older tool: it gets that too."""
-    built = NOT_BUILT.search(failure.words)
-    if built is None:
+    name = not_built(failure.words)
+    if name is None:
         return None
-    name = str(canonicalize_name(built.group(1)))
     for need in _cures(failure.words):
         had = failure.attempt.build_needs.get(name, ())
         if need in had or canonicalize_name(re.split("[<=]", need)[0]) == name:
@@ -68,10 +63,9 @@ def _cures(words: str) -> Iterable[str]:
 
 def wheel_instead(failure: Failure) -> Attempt | None:
     """An sdist that cannot be built, of a package that nobody pins: only its wheels are looked at."""
-    built = NOT_BUILT.search(failure.words)
-    if built is None:
+    attempt, name = failure.attempt, not_built(failure.words)
+    if name is None:
         return None
-    attempt, name = failure.attempt, str(canonicalize_name(built.group(1)))
     pinned = any(demand.name == name and demand.pin is not None for demand in attempt.demands)
     if pinned or name in attempt.wheels_only or name in attempt.sdists_too:
         return None

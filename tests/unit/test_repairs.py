@@ -23,7 +23,19 @@ from envbuild.interpreters import Interpreter
 from envbuild.lock import PYTHON_REPAIRS
 from envbuild.model import Notice
 from envbuild.question import Question
-from envbuild.repairs import RULES, AnotherPython, Attempt, Failure, Switch, mend, reading, releases, resolving, wheels
+from envbuild.repairs import (
+    RULES,
+    AnotherPython,
+    Attempt,
+    Failure,
+    Switch,
+    mend,
+    packages,
+    reading,
+    releases,
+    resolving,
+    wheels,
+)
 from envbuild.requirement import Demand
 from envbuild.settings import Settings
 from envbuild.spec import EnvironmentSpec, PythonDemand
@@ -494,6 +506,13 @@ def test_an_old_mlflow_among_todays_packages_keeps_pkg_resources() -> None:
         assert resolving.first_attempt(other, ALL).notices == ()
 
 
+def test_wheels_are_asked_of_a_pin_where_another_python_may_be_taken_for_it() -> None:
+    pinned = question("psutil==1.0", "scipy==1.0")
+    assert not {"psutil", "scipy"} & resolving.first_attempt(pinned, SAFE).wheels_only
+    consented = of(allow_repair=("neighbouring-python",))
+    assert {"psutil", "scipy"} & resolving.first_attempt(pinned, consented).wheels_only == {"scipy"}
+
+
 def test_compiled_packages_come_as_wheels_and_broken_metadata_is_given() -> None:
     attempt = resolving.first_attempt(question("six"), SAFE)
     assert "scikit-learn" in attempt.wheels_only
@@ -643,7 +662,7 @@ def test_a_release_for_another_system_alone_is_left_out(line: str) -> None:
     ("line", "taken"),
     [
         ("torch==1.9.0+cu102", "torch==1.9.0"),
-        ("torch[x]==1.9.0+cu102; python_version > '3'", "torch[x]==1.9.0; python_version > '3'"),
+        ("torch[x]==1.9.0+cu102; python_version > '3'", 'torch[x]==1.9.0; python_version > "3"'),
         ("torch==1.9.0.post20200814", "torch==1.9.0"),
         ("torch==1.9.0.post1", None),
         ("torch==1.9.1+cu102", None),
@@ -708,6 +727,18 @@ def test_the_python_is_the_nearest_that_the_pins_have_files_for(files: list[File
     )
     failure = replace(failure, question=replace(failure.question, spec=inferred))
     assert other_python(failure, "python-by-wheels") == python
+
+
+def test_another_python_is_worth_a_package_that_is_hard_to_build_and_one_that_has_nothing_here_alone() -> None:
+    with_sdist = ["psutil-1.0.tar.gz", compiled("psutil-1.0", "3.9")]
+    assert other_python(failed("error", "psutil==1.0", ask=index(*with_sdist))) is None
+    assert other_python(failed("error", "psutil==1.0", ask=index(*with_sdist[1:]))) == "3.9"
+    hard = index(*with_sdist, "scipy-1.0.tar.gz", compiled("scipy-1.0", "3.7"))
+    assert other_python(failed("error", "psutil==1.0", "scipy==1.0", ask=hard)) == "3.7"
+
+
+def test_what_is_hard_to_build_is_compiled() -> None:
+    assert packages.HARD_TO_BUILD < packages.COMPILED
 
 
 def test_a_python_that_a_file_states_is_no_assumption_and_one_of_the_deployers_is_kept() -> None:
