@@ -12,16 +12,19 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, TypeAlias
 
 from envbuild.errors import UsageError
-from envbuild.indexes import Project
 from envbuild.model import Notice, parse_instant
 from envbuild.requirement import Demand
 from envbuild.spec import EnvironmentSpec
 
+if TYPE_CHECKING:
+    from envbuild.projects import Project
+
 DAY = timedelta(days=1)
 _LAST_YEAR = 9999
-Ask = Callable[[Iterable[str]], Mapping[str, Project]]
+Ask: TypeAlias = "Callable[[Iterable[str]], Mapping[str, Project]]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

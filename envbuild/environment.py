@@ -10,14 +10,16 @@ from envbuild.interpreters import Interpreter
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """A complete environment; ``path`` is its root, and nothing but byte code is written there after it was completed."""
+    """A complete environment; ``path`` is its root, and nothing is written there after it was completed."""
 
     path: Path
     lock_hash: str
     interpreter: Interpreter
     """The Python that it was really built from."""
     manifest: str
-    """sha256 over what is installed: each distribution with the digest of its RECORD."""
+    """sha256 of its manifest: every file with size, sha256 and mode."""
+    linked: bool = False
+    """Whether its files are shared with other environments by hard links: who writes into one writes into all."""
 
     @property
     def python(self) -> Path:

@@ -29,7 +29,10 @@ without a traceback; ``--json`` prints :meth:`EnvbuildError.to_dict`.
     │   ├── SdistFailed                       5  build-sdist-failed
     │   ├── DownloadFailed                    5  build-download-failed
     │   ├── BuildTimedOut                     5  build-timed-out
-    │   └── StoreError                        5  store-unusable
+    │   ├── StoreError                        5  store-unusable
+    │   │   └── StoreUntrusted                5  store-untrusted
+    │   ├── EnvironmentDamaged                5  environment-damaged
+    │   └── EnvironmentInUse                  5  environment-in-use
     ├── InputError                            6  input-invalid
     │   ├── InputNotFound                     6  input-not-found
     │   └── InputMismatch                     6  input-mismatch
@@ -50,7 +53,7 @@ Codes and exit codes do not change once released; ``docs/cli.md`` lists them and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -266,6 +269,24 @@ class StoreError(BuildError):
     code = "store-unusable"
 
 
+class StoreUntrusted(StoreError):
+    """The store belongs to somebody else, or anybody may write into it."""
+
+    code = "store-untrusted"
+
+
+class EnvironmentDamaged(BuildError):
+    """An environment in the store is not as it was built."""
+
+    code = "environment-damaged"
+
+
+class EnvironmentInUse(BuildError):
+    """An environment is in use, and what was asked would take it away."""
+
+    code = "environment-in-use"
+
+
 class InputError(EnvbuildError):
     """The input cannot be understood."""
 
@@ -352,3 +373,25 @@ class Interrupted(EnvbuildError):
 
     code = "interrupted"
     exit_code = 130
+
+
+def error_from(content: Mapping[str, Any]) -> EnvbuildError:
+    """An error from what :meth:`EnvbuildError.to_dict` gave.
+
+    :raises KeyError: it is of no code that there is.
+    """
+    place = content["place"]
+    kind = _by_code(EnvbuildError)[content["code"]]
+    return kind(
+        content["message"],
+        hint=content["hint"],
+        place=None if place is None else Place(place["file"], place["line"]),
+        details=content["details"],
+    )
+
+
+def _by_code(kind: type[EnvbuildError]) -> dict[str, type[EnvbuildError]]:
+    found = {kind.code: kind}
+    for below in kind.__subclasses__():
+        found.update(_by_code(below))
+    return found

@@ -228,6 +228,19 @@ def read_lock(text: str, name: str, python: str, target: Target) -> Lock:
         raise LockInvalid(error.message, place=place, hint=error.hint) from error
 
 
+def read_kept(text: str, name: str) -> Lock:
+    """A lock of envbuild's own, for whatever Python and target it is.
+
+    :raises LockInvalid: it is none, or damaged.
+    """
+    try:
+        table = tomllib.loads(text)["tool"]["envbuild"]
+        python, wanted = str(table["python"]), Target(str(table["python-tag"]), str(table["platform"]))
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise LockInvalid("this is no lock of envbuild's", place=Place(name)) from error
+    return read_lock(text, name, python, wanted)
+
+
 def _ours(pylock: Pylock, table: Mapping[str, Any], target: Target, place: Place) -> Lock:
     if table["version"] != TABLE_VERSION:
         raise LockInvalid(f"the lock's table has version {table['version']}, this envbuild reads {TABLE_VERSION}")

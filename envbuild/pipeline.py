@@ -16,7 +16,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from envbuild import asof, override, repairs, staleness, target
+from envbuild import asof, faults, override, staleness, target
 from envbuild.environment import Environment
 from envbuild.errors import (
     IndexUnreachable,
@@ -26,25 +26,31 @@ from envbuild.errors import (
     LockInvalid,
     LockMissing,
     LockStale,
+    StoreError,
     WrongTarget,
 )
-from envbuild.indexes import Indexes, Project, choose, read_projects
-from envbuild.inspection import Inspection
+from envbuild.indexes import Indexes, choose
 from envbuild.interpreters import Interpreter, fits
 from envbuild.lock import PYTHON_REPAIRS, Lock, read_lock, read_lock_file, write_lock
 from envbuild.model import Model, Notice, read_model
 from envbuild.override import Overridden
 from envbuild.progress import Report, Step, silent
 from envbuild.redaction import without_userinfo
+from envbuild.repairs.reading import mend
+from envbuild.repairs.rules import NEEDS_CONSENT, RULES, Switch
 from envbuild.settings import Settings
 from envbuild.spec import EnvironmentSpec, read_spec
-from envbuild.store import Store
+from envbuild.store import Handout, Store
+from envbuild.store.flock import Held
 
 if TYPE_CHECKING:
     from envbuild.bridge import Worker
+    from envbuild.inspection import Inspection
+    from envbuild.projects import Project
+    from envbuild.store.making import Making
 
 # Raised when a rule changes what the same question resolves to: locks kept under older rules are then not reused.
-RULES = 2
+RULES_VERSION = 3
 PYLOCK = "pylock.toml"
 
 
@@ -77,6 +83,8 @@ class Built:
 
     locked: Locked
     environment: Environment
+    lease: Held
+    """Keeps the environment where it is; a worker that is started takes it over, and it ends with the process at last."""
     was_built: bool
     seconds: float
     notices: tuple[Notice, ...]
@@ -90,12 +98,12 @@ def ask(path: Path | str, settings: Settings) -> Asked:
     """
     model = read_model(path)
     expand = {name: os.environ[name] for name in settings.expand if name in os.environ}
-    switch = repairs.Switch.of(settings)
+    switch = Switch.of(settings)
     asked = read_spec(model, expand, leave_out_missing=switch.allows("missing-package"))
     overridden: Overridden = override.apply(asked, settings)
-    spec, repaired = repairs.mend(overridden.spec, switch)
+    spec, repaired = mend(overridden.spec, switch)
     # What was left out while reading is a repair like the others.
-    left_out = tuple(notice for notice in spec.notices if notice.code in repairs.NEEDS_CONSENT)
+    left_out = tuple(notice for notice in spec.notices if notice.code in NEEDS_CONSENT)
     spec = replace(spec, notices=tuple(notice for notice in spec.notices if notice not in left_out))
     return Asked(model=model, spec=spec, interpreter=overridden.interpreter, repairs=(*left_out, *repaired))
 
@@ -123,10 +131,12 @@ def lock(asked: Asked, settings: Settings, report: Report = silent) -> Locked:
 
 def inspect(asked: Asked, settings: Settings) -> Inspection:
     """A model, what it asks for, and what that resolved to where it was locked before; nothing is resolved."""
+    from envbuild.inspection import Inspection
+
     asof.check(settings.as_of)
     locked, notices = None, asked.spec.notices
     try:
-        locked = _known(asked, settings)
+        locked = known_lock(asked, settings)
     except LockError as error:
         notices = (*notices, Notice(code="lock-unusable", message=error.message, place=error.place))
     lock = None if locked is None else locked.lock
@@ -135,14 +145,14 @@ def inspect(asked: Asked, settings: Settings) -> Inspection:
     return Inspection(
         model=asked.model,
         spec=asked.spec,
-        notices=(*notices, *(notice for notice in used if notice.code not in repairs.RULES)),
-        repairs=tuple(notice for notice in used if notice.code in repairs.RULES),
+        notices=(*notices, *(notice for notice in used if notice.code not in RULES)),
+        repairs=tuple(notice for notice in used if notice.code in RULES),
         lock=lock,
         lock_source="" if locked is None else locked.source,
     )
 
 
-def _known(asked: Asked, settings: Settings) -> Locked | None:
+def known_lock(asked: Asked, settings: Settings) -> Locked | None:
     """The lock that there is already: the file that was named or lies beside MLmodel, or the one kept in the store."""
     wanted = target.here(asked.spec.python.text)
     if (found := _lock_file(asked, settings, wanted)) is not None and found[0] is not None:
@@ -151,7 +161,7 @@ def _known(asked: Asked, settings: Settings) -> Locked | None:
     if not settings.home.is_dir():
         return None
     indexes, _ = _indexes(asked.spec, settings)
-    lock = _kept(Store(settings.home), _key(asked.spec, settings, wanted, indexes), asked, wanted)
+    lock = _kept(Store(settings), _key(asked.spec, settings, wanted, indexes), asked, wanted)
     return None if lock is None else Locked(asked=asked, lock=lock, source="kept", notices=lock.origin.notices)
 
 
@@ -161,18 +171,23 @@ def build(locked: Locked, settings: Settings, report: Report = silent) -> Built:
     :raises BuildError: it cannot be built.
     """
     began = time.monotonic()
-    store = Store(settings.home)
-    accepts = _acceptable(locked, settings)
-    environment, was_built = store.environment(locked.lock.hash, accepts), False
-    if environment is None:
-        environment, was_built = _build_once(locked, settings, store, report)
+    store, stale = Store(settings), list[Notice]()
+
+    def on_stale(why: str) -> None:
+        stale.append(Notice(code="interpreter-changed", message=f"the environment is built again: {why}"))
+
+    handout, was_built = store.hand_out(locked.lock.hash, _acceptable(locked, settings), on_stale), False
+    if handout is None:
+        handout, was_built = _build_once(locked, settings, store, report)
         report(Step("installing", f"the environment, in {time.monotonic() - began:.1f} s", done=True))
+    store.note_use(handout.environment, locked.asked.model.path)
     return Built(
         locked=locked,
-        environment=environment,
+        environment=handout.environment,
+        lease=handout.lease,
         was_built=was_built,
         seconds=time.monotonic() - began,
-        notices=(*locked.notices, *_stand_in(environment.interpreter, locked.lock)),
+        notices=(*locked.notices, *stale, *_stand_in(handout.environment.interpreter, locked.lock)),
     )
 
 
@@ -189,7 +204,10 @@ def start(built: Built, settings: Settings, stderr: Callable[[bytes], None] | No
         predict_timeout=settings.predict_timeout,
         stderr=stderr,
     )
-    return Worker.start(built.environment.python, built.locked.asked.model, options)
+    environment = built.environment
+    worker = Worker.start(environment.python, built.locked.asked.model, options, shared=environment.linked)
+    worker.on_end(built.lease.release)
+    return worker
 
 
 def _lock_file(
@@ -221,25 +239,36 @@ def _kept_or_resolved(
 ) -> Locked:
     indexes, index_notices = _indexes(asked.spec, settings)
     notices = (*asked.spec.notices, *notices, *index_notices)
-    store, key = Store(settings.home), _key(asked.spec, settings, wanted, indexes)
+    store, key = Store(settings), _key(asked.spec, settings, wanted, indexes)
     kept = None if settings.update else _kept(store, key, asked, wanted)
     if kept is not None:
         return Locked(asked=asked, lock=kept, source="kept", notices=(*notices, *kept.origin.notices))
-    waited: list[bool] = []
+    from envbuild.store.making import Making
 
-    def on_wait() -> None:
-        waited.append(True)
-        report(Step("waiting", "another process resolves the same model"))
+    making, before = Making(store, settings), store.kept_lock(key)
 
-    with store.single_flight(f"lock-{key}", on_wait):
-        # Whoever held it before us may have answered the very question.
-        answered = _kept(store, key, asked, wanted) if waited or not settings.update else None
-        if answered is None:
-            source, found = "resolved", _resolve(asked, settings, wanted, indexes, report)
-            store.keep_lock(key, write_lock(found))
-        else:
-            source, found = "kept", answered
+    def answered() -> Lock | None:
+        # With --update, what another process resolved while we waited counts, and what was there before does not.
+        return None if settings.update and store.kept_lock(key) == before else _kept(store, key, asked, wanted)
+
+    def resolved(relayed: Report) -> Lock:
+        with making.cache_in_use():
+            found = _resolve(asked, settings, wanted, indexes, relayed)
+        faults.point("resolved")
+        making.keep_lock(key, write_lock(found))
+        faults.point("lock kept")
+        return found
+
+    attempt = _attempt(settings, indexes)
+    found, was_made = making.once(f"lock-{key}", answered, resolved, report, kind="lock", attempt=attempt)
+    source = "resolved" if was_made else "kept"
     return Locked(asked=asked, lock=found, source=source, notices=(*notices, *found.origin.notices))
+
+
+def _attempt(settings: Settings, indexes: Indexes) -> str:
+    """What may make an attempt go better than the last: a failure is remembered for the same alone."""
+    answers = (indexes.names(), settings.offline, settings.no_build, Switch.of(settings).key())
+    return json.dumps([*answers, settings.lock_timeout, settings.build_timeout, settings.python_downloads])
 
 
 def _kept(store: Store, key: str, asked: Asked, wanted: target.Target) -> Lock | None:
@@ -268,8 +297,8 @@ def _key(spec: EnvironmentSpec, settings: Settings, wanted: target.Target, index
         "engine": settings.engine,
         "indexes": indexes.names(),
         "no build": settings.no_build,
-        "repairs": repairs.Switch.of(settings).key(),
-        "rules": RULES,
+        "repairs": Switch.of(settings).key(),
+        "rules": RULES_VERSION,
         "target": str(wanted),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -278,6 +307,7 @@ def _key(spec: EnvironmentSpec, settings: Settings, wanted: target.Target, index
 def _resolve(asked: Asked, settings: Settings, wanted: target.Target, indexes: Indexes, report: Report) -> Lock:
     from envbuild import interpreters
     from envbuild.question import Question
+    from envbuild.repairs.attempt import AnotherPython
     from envbuild.resolvers import resolver_for
 
     interpreter = asked.interpreter or interpreters.find(asked.spec.python.text, settings, report)
@@ -293,7 +323,7 @@ def _resolve(asked: Asked, settings: Settings, wanted: target.Target, indexes: I
     )
     try:
         return resolver_for(settings.engine).resolve(question, report)
-    except repairs.AnotherPython as other:
+    except AnotherPython as other:
         # Once: the Python that a rule found is the best that there is, and whatever else it lacks is another rule's.
         spec = replace(asked.spec, python=replace(asked.spec.python, text=other.python, source="repair"))
         question = replace(
@@ -311,6 +341,7 @@ def _resolve(asked: Asked, settings: Settings, wanted: target.Target, indexes: I
 def _dates(names: Iterable[str], indexes: Indexes, settings: Settings) -> Mapping[str, Project]:
     """What the index says of projects, for a model that has no date itself."""
     from envbuild import uv
+    from envbuild.projects import read_projects
 
     wanted = list(names)
     if wanted and settings.offline:
@@ -337,34 +368,65 @@ def _acceptable(locked: Locked, settings: Settings) -> Callable[[Interpreter], b
     return lambda interpreter: fits(interpreter.version, locked.lock.python, settings.python_policy)
 
 
-def _build_once(locked: Locked, settings: Settings, store: Store, report: Report) -> tuple[Environment, bool]:
-    from envbuild.builders import Order
-    from envbuild.builders.virtualenv import VirtualenvBuilder
+def _build_once(locked: Locked, settings: Settings, store: Store, report: Report) -> tuple[Handout, bool]:
+    from envbuild.store.making import Making, environment_name
 
-    lock = locked.lock
+    lock, making = locked.lock, Making(store, settings)
     _check_target(lock)
     interpreter = _interpreter(locked, settings, report)
-    place = store.place(lock.hash, interpreter)
-    with store.single_flight(
-        f"environment-{lock.hash}-{interpreter.key}",
-        lambda: report(Step("waiting", "another process builds the same environment")),
-    ):
-        environment = store.environment(lock.hash, lambda found: found.key == interpreter.key)
-        if environment is not None:
-            return environment, False
-        store.clear(place)
-        indexes, _ = _indexes(locked.asked.spec, settings)
-        indexes = _living(indexes, lock)
-        order = Order(
-            lock=lock,
-            interpreter=interpreter,
-            place=place,
-            model=locked.asked.model.path,
-            indexes=indexes,
-            settings=settings,
-        )
-        manifest = VirtualenvBuilder().build(order, report)
-        return store.complete(place, lock.hash, interpreter, manifest), True
+
+    def ready() -> Handout | None:
+        return store.hand_out(lock.hash, lambda found: found.key == interpreter.key)
+
+    def make(relayed: Report) -> Handout:
+        with making.cache_in_use():
+            _make(locked, interpreter, settings, store, making, relayed)
+        handout = ready()
+        if handout is None:
+            raise StoreError("the environment went away as soon as it was built", hint="build again")
+        return handout
+
+    indexes, _ = _indexes(locked.asked.spec, settings)
+    name, attempt = environment_name(lock.hash, interpreter.key), _attempt(settings, indexes)
+    handout, was_built = making.once(name, ready, make, report, kind="build", attempt=attempt)
+    if was_built and settings.max_size is not None:
+        from envbuild.store.upkeep import Limits, Upkeep
+
+        Upkeep(store).collect(Limits(max_size=settings.max_size), report)
+    return handout, was_built
+
+
+def _make(
+    locked: Locked, interpreter: Interpreter, settings: Settings, store: Store, making: Making, report: Report
+) -> None:
+    """Build an environment at its place, which nobody else may do now; what is half-made does not stay."""
+    from envbuild.builders import Order, links
+    from envbuild.builders.virtualenv import VirtualenvBuilder
+
+    lock, place = locked.lock, store.place(locked.lock.hash, interpreter)
+    making.clear(place)
+    faults.point("cleared")
+    indexes, _ = _indexes(locked.asked.spec, settings)
+    order = Order(
+        lock=lock,
+        interpreter=interpreter,
+        place=place,
+        model=locked.asked.model.path,
+        indexes=_living(indexes, lock),
+        settings=settings,
+        bytecode=store.bytecode,
+        link_mode=links.resolved(settings.link_mode, settings.home),
+    )
+    try:
+        with store.explained(needed=sum(package.size or 0 for package in lock.packages)):
+            manifest = VirtualenvBuilder().build(order, report)
+        making.complete(place, lock, interpreter, manifest, linked=order.link_mode == "hardlink")
+    except BaseException:
+        # It would be cleared by the next build as well; but what fails on a full disk must not keep it full.
+        with contextlib.suppress(StoreError):
+            making.clear(place)
+        raise
+    faults.point("complete")
 
 
 def _living(indexes: Indexes, lock: Lock) -> Indexes:

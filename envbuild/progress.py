@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-Phase = Literal["resolving", "waiting", "downloading", "building", "installing", "loading", "predicting"]
+Phase = Literal[
+    "resolving", "waiting", "downloading", "building", "installing", "compiling", "removing", "loading", "predicting"
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal, cast
 from urllib.parse import unquote, urlsplit
@@ -103,6 +103,15 @@ class Demand:
             return None if self.pin is None else Version(self.pin)
         except InvalidVersion:
             return None
+
+    def rewritten(self, specifier: SpecifierSet | str, name: str | None = None) -> Demand:
+        """A demand for other versions, or for another package; its extras and its marker stay."""
+        requirement = self.requirement
+        if requirement is None:
+            return self
+        requirement.name = name or requirement.name
+        requirement.specifier = SpecifierSet(str(specifier))
+        return replace(self, text=str(requirement), name=canonicalize_name(requirement.name))
 
     def applies(self, environment: Environment) -> bool:
         """Whether its marker is true in an environment (PEP 508); one that cannot be decided counts as true."""

@@ -6,8 +6,9 @@ The only reader of ``ENVBUILD_*``. Nothing inside a model's directory can change
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -18,6 +19,7 @@ ModelIndexes = Literal["known", "allow", "deny"]
 Nan = Literal["null", "string", "error"]
 Engine = Literal["uv"]
 Repair = Literal["safe", "all", "none"]
+LinkMode = Literal["auto", "clone", "hardlink", "copy"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +68,18 @@ class Settings:
     load_timeout: float = 600.0
     predict_timeout: float = 3600.0
     nan: Nan = "null"
+    link_mode: LinkMode = "auto"
+    """How files are shared between the cache and the environments (docs/store.md)."""
+    parallel: int = field(default_factory=lambda: max(2, os.cpu_count() or 1))
+    """How many environments are built at once in a store, and how many models are locked at once."""
+    retry: bool = False
+    """Try again at once what failed a moment ago."""
+    failure_memory: float = 30.0
+    """For how long a failure is remembered, and told to whoever asks for the same."""
+    max_size: int | None = None
+    """Bytes that the store and its cache may take: a build that makes them more collects what was not used for longest."""
+    shared: bool = False
+    """The store is shared with a group: its directories are the group's to write, and its files may be another user's."""
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] | None = None, **given: Any) -> Settings:
@@ -106,11 +120,14 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "model_indexes": get_args(ModelIndexes),
     "nan": get_args(Nan),
     "repair": get_args(Repair),
+    "link_mode": get_args(LinkMode),
 }
 _LISTS = ("extra_index_url", "find_links", "expand", "allow_repair", "deny_repair")
 _PATHS = ("home", "lock")
-_FLAGS = ("python_downloads", "no_build", "locked", "update", "offline")
-_SECONDS = ("lock_timeout", "build_timeout", "load_timeout", "predict_timeout")
+_FLAGS = ("python_downloads", "no_build", "locked", "update", "offline", "retry", "shared")
+_SECONDS = ("lock_timeout", "build_timeout", "load_timeout", "predict_timeout", "failure_memory")
+_COUNTS = ("parallel",)
+_SIZES = ("max_size",)
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 
@@ -142,6 +159,33 @@ def _seconds(value: Any, said_by: str) -> float:
     if not seconds > 0:
         raise UsageError(f"{said_by} is {value!r}, which is not a number of seconds above 0")
     return seconds
+
+
+def _count(value: Any, said_by: str) -> int:
+    try:
+        count = int(value)
+    except (TypeError, ValueError):
+        count = 0
+    if count < 1 or isinstance(value, bool):
+        raise UsageError(f"{said_by} is {value!r}, which is not a number above 0")
+    return count
+
+
+_UNITS: Mapping[str, int] = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+_BINARY_UNITS: Mapping[str, int] = {"k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+
+
+def size_of(value: Any, said_by: str) -> int:
+    """Bytes: a number, or ``20GB``, ``500 MiB``.
+
+    :raises UsageError: it is neither.
+    """
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", str(value).strip().lower())
+    if match is None or (match[3] and not match[2]):
+        raise UsageError(f"{said_by} is {value!r}, which is no size", hint="write 20GB, 500MiB or a number of bytes")
+    return int(float(match[1]) * (_BINARY_UNITS if match[3] else _UNITS)[match[2]])
 
 
 def _path(value: Any, said_by: str) -> Path:
@@ -190,6 +234,8 @@ def _flag(value: Any, said_by: str) -> bool:
 _CONVERSIONS: Mapping[str, Callable[[Any, str], Any]] = {
     **dict.fromkeys(_FLAGS, _flag),
     **dict.fromkeys(_SECONDS, _seconds),
+    **dict.fromkeys(_COUNTS, _count),
+    **dict.fromkeys(_SIZES, size_of),
     **dict.fromkeys(_PATHS, _path),
     **dict.fromkeys(_LISTS, _texts),
     "index_url": _url,

@@ -15,7 +15,6 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +114,7 @@ def run(call: Call, report: Report) -> Completed:
             timeout=call.timeout,
             on_line=lambda line: _report_line(redacted(line, secrets), report),
             on_start=call.on_start,
+            umask=0o007 if call.settings.shared else None,
         )
     return Completed(
         argv=done.argv,
@@ -159,7 +159,9 @@ def _settings_text(indexes: Indexes, config: Mapping[str, Any]) -> str:
 def _environ(private: Path) -> Mapping[str, str]:
     passed = {name: os.environ[name] for name in _PASSED if name in os.environ}
     # Old sdists read their own files in the locale's encoding.
-    return {"LC_ALL": "C.UTF-8", **passed, "HOME": str(private / "home"), "UV_NO_PROGRESS": "1"}
+    # What sdists import while they are built gets its byte code from us.
+    ours = {"HOME": str(private / "home"), "UV_NO_PROGRESS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    return {"LC_ALL": "C.UTF-8", **passed, **ours}
 
 
 _WORK = re.compile(r"^\s*(Downloading|Downloaded|Building|Built) (\S+)(?: \(([\d.]+)\s*(B|KiB|MiB|GiB)\))?")
@@ -189,6 +191,8 @@ def _report_line(line: str, report: Report) -> None:
 @lru_cache(maxsize=1)
 def default_index(home: Path) -> str:
     """The URL of the index that uv asks when none is given: uv's own word for it, asked once for each of its releases."""
+    from importlib.metadata import version  # 12 ms, and most calls name no index
+
     make_private(home)
     kept = home / f"default-index-{version('uv')}"
     with contextlib.suppress(OSError):
@@ -206,6 +210,18 @@ def default_index(home: Path) -> str:
     with contextlib.suppress(UsageError):
         write_whole(kept, match.group(1).encode())
     return match.group(1)
+
+
+def clean_cache(home: Path, packages: Sequence[str], report: Report) -> None:
+    """Take packages out of uv's cache; all of it where none is named.
+
+    :raises InternalError: uv cannot.
+    """
+    report(Step("removing", f"{len(packages) or 'all'} packages from the download cache"))
+    arguments = ["cache", "clean", *packages, "--no-config", "--cache-dir", str(home / "uv")]
+    done = process.run([binary(), *arguments], env={"PATH": os.environ.get("PATH", ""), "HOME": str(home)})
+    if done.returncode != 0:
+        raise InternalError("uv cannot clean its cache", details=done.stderr.splitlines()[-5:])
 
 
 def managed_python(version: str, settings: Settings, report: Report) -> Path | None:

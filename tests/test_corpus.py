@@ -40,7 +40,7 @@ WITH_CONSENT = {
 
 
 def repairs_of(answer: dict[str, Any]) -> set[str]:
-    from envbuild.repairs import RULES
+    from envbuild.repairs.rules import RULES
 
     return {notice["code"] for notice in answer["notices"]} & RULES.keys()
 

@@ -102,17 +102,20 @@ class Worker:
         self._stderr = StderrPump(child.stderr, options.stderr)
         self._load_deadline = Deadline(options.load_timeout)
         self._ended = threading.Event()
-        threading.Thread(target=_reap, args=(child, self._ended), name="envbuild-worker-reaper", daemon=True).start()
+        self._afterwards: list[Callable[[], None]] = []
+        reap = threading.Thread(target=self._reap, name="envbuild-worker-reaper", daemon=True)
+        reap.start()
 
     @classmethod
-    def start(cls, python: Path, model: Model, options: WorkerOptions = _DEFAULTS) -> Worker:
+    def start(cls, python: Path, model: Model, options: WorkerOptions = _DEFAULTS, *, shared: bool = False) -> Worker:
         """Start a worker and tell it to load the model; returns without waiting for either.
 
         :param python: the environment's interpreter.
+        :param shared: the environment shares files with others: as root it gives up writing into what is read-only.
         :raises CommandNotStarted: there is no such interpreter.
         """
         private = PrivateDirectories()
-        argv = [str(python), "-I", "-S", str(WORKER_FOLDER), str(os.getpid())]
+        argv = [str(python), "-I", "-S", str(WORKER_FOLDER), str(os.getpid()), *(["shared"] if shared else [])]
         try:
             worker = cls(process.start(argv, env=worker_environ(python, private)), private, options)
         except process.NotStarted as error:
@@ -173,6 +176,20 @@ class Worker:
         return Prediction(
             payload=bytes(frame.payload), content_type=frame.content_type, nulls=int(frame.more.get("nulls", 0))
         )
+
+    def on_end(self, call: Callable[[], None]) -> None:
+        """Have something called when the worker has ended, however it did; at once, if it has already."""
+        self._afterwards.append(call)
+        if self._ended.is_set():
+            call()
+
+    def _reap(self) -> None:
+        """When the worker ends, end what it started as well: its children hold the pipes that we read."""
+        self._child.wait()
+        self._child.kill()
+        self._ended.set()
+        for call in self._afterwards:
+            call()
 
     def close(self) -> None:
         """End the worker and all that it started, and remove its private directories; twice does no harm."""
@@ -260,13 +277,6 @@ class Worker:
         if -status == signal.SIGKILL:
             hint = "Perhaps the system ran out of memory: look for the out-of-memory killer in its log (dmesg)."
         return WorkerKilled(f"the worker was killed by {name}", hint=hint, details=tail)
-
-
-def _reap(child: process.Child, ended: threading.Event) -> None:
-    """When the worker ends, end what it started as well: its children hold the pipes that we read."""
-    child.wait()
-    child.kill()
-    ended.set()
 
 
 def _load_order(model: Model, options: WorkerOptions) -> bytes:

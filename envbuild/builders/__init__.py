@@ -10,7 +10,8 @@ from envbuild.indexes import Indexes
 from envbuild.interpreters import Interpreter
 from envbuild.lock import Lock
 from envbuild.progress import Report
-from envbuild.settings import Settings
+from envbuild.settings import LinkMode, Settings
+from envbuild.store.manifest import Manifest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,13 +26,17 @@ class Order:
     """Where the lock's local packages lie."""
     indexes: Indexes
     settings: Settings
+    bytecode: Path
+    """Where byte code is kept from one environment to the next."""
+    link_mode: LinkMode = "copy"
+    """How files are shared with the cache and other environments; never ``auto``."""
 
 
 class Builder(Protocol):
     """Makes environments."""
 
-    def build(self, order: Order, report: Report) -> str:
-        """Build, and give the manifest's digest; marking it as complete is the store's business.
+    def build(self, order: Order, report: Report) -> Manifest:
+        """Build, and give the manifest; marking it as complete is the store's business.
 
         :raises BuildError: it cannot be built; what is at the place is then worth nothing.
         """

@@ -6,8 +6,8 @@ cache, without asking anybody. What must be built is built with exactly its lock
 
 from __future__ import annotations
 
-import hashlib
-import json
+import errno
+import os
 import re
 import shutil
 import tempfile
@@ -15,23 +15,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from envbuild import process, system_packages, uv
-from envbuild.builders import Order
+from envbuild import faults, process, system_packages, uv
+from envbuild.builders import Order, bytecode
 from envbuild.errors import (
     BuildError,
     BuildTimedOut,
     DownloadFailed,
     HashMismatch,
     SdistFailed,
-    StoreError,
 )
 from envbuild.lock import BuildLock, LockedPackage, requirement_line
 from envbuild.progress import Report, Step
-from envbuild.repairs import Switch
+from envbuild.repairs.rules import Switch
 from envbuild.spec import digest_of
+from envbuild.store.manifest import Manifest, written
+from envbuild.store.record import Distribution, distributions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,10 +53,11 @@ class _Batch:
 class VirtualenvBuilder:
     """Builds virtualenvs."""
 
-    def build(self, order: Order, report: Report) -> str:
+    def build(self, order: Order, report: Report) -> Manifest:
         """See :class:`envbuild.builders.Builder`."""
         _refuse_builds(order)
         _create(order, report)
+        faults.point("virtualenv made")
         with tempfile.TemporaryDirectory(prefix="envbuild-build-") as name:
             scratch = Path(name)
             local = {package.name: _local_copy(package, order, scratch) for package in order.lock.packages}
@@ -67,7 +68,11 @@ class VirtualenvBuilder:
                     if not (_lacks_module(error) and Switch.of(order.settings).allows("build-needs")):
                         raise
                     _install_apart(batch, order, scratch, report)
-        return _manifest(order)
+                faults.point("installed")
+        found = list(distributions(order.place))
+        _check(order, found)
+        wrong, compiled = bytecode.completed(order, found, report)
+        return _manifest(order, found, wrong, compiled)
 
 
 def _refuse_builds(order: Order) -> None:
@@ -176,7 +181,7 @@ def _install(batch: _Batch, order: Order, scratch: Path, report: Report, overlay
     requirements = scratch / "requirements.txt"
     requirements.write_text("\n".join(batch.lines) + "\n", encoding="utf-8")
     arguments = ["pip", "install", "--python", str(order.place / "bin" / "python"), "--no-deps", "--no-editable"]
-    arguments += ["--requirements", str(requirements)]
+    arguments += ["--requirements", str(requirements), "--link-mode", order.link_mode]
     if batch.hashed:
         arguments.append("--require-hashes")
     config: dict[str, object] = {}
@@ -224,7 +229,22 @@ def _run(
             hint="ENVBUILD_BUILD_TIMEOUT sets another limit",
         ) from None
     if done.returncode != 0:
-        raise explain(done.stderr)
+        raise _system_error(done.stderr, order.settings.home) or explain(done.stderr)
+
+
+_SYSTEM_ERRORS = {"28": errno.ENOSPC, "122": errno.EDQUOT, "24": errno.EMFILE, "30": errno.EROFS, "13": errno.EACCES}
+
+
+def _system_error(words: str, home: Path) -> OSError | None:
+    """What failed of the system's own that uv met, where that was in our store."""
+    found = re.search(r"\(os error (\d+)\)", words)
+    number = _SYSTEM_ERRORS.get(found.group(1)) if found else None
+    # A full disk is met by whatever an sdist runs as well, and in other words.
+    if "No space left on device" in words:
+        number = errno.ENOSPC
+    elif re.search(_SDIST_WORDS, words) or (number == errno.EACCES and str(home) not in words):
+        return None
+    return None if number is None else OSError(number, os.strerror(number), str(home))
 
 
 _SDIST_WORDS = r"Failed to (download and )?build|Build backend failed|setup\.py build"
@@ -234,12 +254,6 @@ _FAILURES: tuple[tuple[str, type[BuildError], str, str], ...] = (
         HashMismatch,
         "a file is not the one that was locked",
         "the index serves another file than it did; do not install it",
-    ),
-    (
-        "No space left on device",
-        StoreError,
-        "there is no space left",
-        "free some, or set ENVBUILD_HOME to a larger disk",
     ),
     (_SDIST_WORDS, SdistFailed, "", ""),
     (
@@ -283,24 +297,32 @@ def _sdist_failed(words: str, lines: list[str]) -> SdistFailed:
     )
 
 
-def _manifest(order: Order) -> str:
-    """The digest of what is installed, once it is sure to be exactly the lock.
+def _check(order: Order, found: Iterable[Distribution]) -> None:
+    """Be sure that what is installed is exactly the lock.
 
     :raises BuildError: something else is there, or something is missing.
     """
-    installed: dict[str, tuple[str, str]] = {}
-    for folder in (order.place / "lib").glob("python*/site-packages/*.dist-info"):
-        name, _, version = folder.name.removesuffix(".dist-info").rpartition("-")
-        record = folder / "RECORD"
-        digest = hashlib.sha256(record.read_bytes()).hexdigest() if record.exists() else ""
-        installed[str(canonicalize_name(name))] = (version, digest)
+    installed = {distribution.name: distribution.version for distribution in found}
     locked = {package.name: package.version for package in order.lock.packages}
     wrong = sorted(installed.keys() ^ locked.keys())
     wrong += [
         name
         for name, version in locked.items()
-        if version is not None and name in installed and Version(installed[name][0]) != Version(version)
+        if version is not None and name in installed and Version(installed[name]) != Version(version)
     ]
     if wrong:
         raise BuildError(f"what was installed is not the lock: {', '.join(wrong)}", hint="please report this")
-    return hashlib.sha256(json.dumps(sorted(installed.items())).encode()).hexdigest()
+
+
+def _manifest(
+    order: Order, found: Iterable[Distribution], wrong: Mapping[str, str], compiled: Mapping[str, str]
+) -> Manifest:
+    """What is there now, all of it read-only; the sha256 of a file is its RECORD's, unless that is known to be wrong."""
+    known = {path: digest for distribution in found for path, digest in distribution.files.items()}
+    known |= {**wrong, **compiled}
+
+    def known_of(path: str) -> str | None:
+        # Launchers are made here: no wheel knows them.
+        return known.get(path) if "/site-packages/" in path else None
+
+    return written(order.place, known_of, wrong, mtime=bytecode.source_time(order.interpreter.version))

@@ -17,8 +17,13 @@ COMMANDS = {
     "build": "Build a model's environment, once.",
     "predict": "Predict with a model in its own environment.",
     "run": "Run a command in a model's environment.",
+    "verify": "Check that an environment is still as it was built.",
+    "envs": "List, show, pin, remove and collect environments.",
+    "cache": "Show and clean what was downloaded and compiled.",
     "completion": "Print the shell completion script.",
 }
+# The commands of those that are groups.
+SUBCOMMANDS = {"envs": ("list", "show", "gc", "rm", "pin"), "cache": ("dir", "size", "clean")}
 
 
 class _Commands(click.Group):

@@ -34,9 +34,12 @@ def report_failure(error: BaseException, arguments: list[str]) -> int:
 
 def _command(options: list[str]) -> str | None:
     """The command that was called; ``None`` where the call does not name one that there is."""
-    from envbuild.cli import COMMANDS
+    from envbuild.cli import COMMANDS, SUBCOMMANDS
 
-    return options[0] if options and options[0] in COMMANDS else None
+    if not options or options[0] not in COMMANDS:
+        return None
+    below = options[1] if options[1:] and options[1] in SUBCOMMANDS.get(options[0], ()) else None
+    return options[0] if below is None else f"{options[0]} {below}"
 
 
 def _known(error: BaseException) -> EnvbuildError:

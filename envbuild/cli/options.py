@@ -50,6 +50,12 @@ _HOW_TO_LOCK = (
     click.option("--update", is_flag=True, default=None, help="Resolve again although a lock is kept."),
     click.option("--offline", is_flag=True, default=None, help="Never touch the network."),
     click.option("--python-policy", type=click.Choice(["exact", "minor"]), help="Which patch releases will do."),
+    click.option(
+        "--link-mode",
+        type=click.Choice(["auto", "clone", "hardlink", "copy"]),
+        help="How environments share files with the cache (default: clones, else hard links).",
+    ),
+    click.option("--retry", is_flag=True, default=None, help="Try again at once what failed a moment ago."),
 )
 
 

@@ -28,6 +28,8 @@ _VERBS: Mapping[str, tuple[str, str]] = {
     "downloading": ("downloading", "downloaded"),
     "building": ("building", "built"),
     "installing": ("installing", "installed"),
+    "compiling": ("compiling", "compiled"),
+    "removing": ("removing", "removed"),
     "loading": ("loading", "loaded"),
     "predicting": ("predicting", "predicted"),
 }

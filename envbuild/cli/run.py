@@ -67,6 +67,8 @@ def _become(words: tuple[str, ...], built: Built) -> int:
     from envbuild.errors import CommandNotStarted
 
     environ = _environ(built)
+    # The lease must not end with this program: whatever the command starts holds it as well.
+    built.lease.keep_through_exec()
     try:
         process.replace_self([_program(words[0], environ), *words[1:]], env=environ)
     except process.NotStarted as error:
@@ -78,6 +80,8 @@ def _environ(built: Built) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_DROPPED_PREFIXES)}
     root = built.environment.path
     path = os.pathsep.join([str(root / "bin"), kept.get("PATH", "/usr/local/bin:/usr/bin:/bin")])
+    # What was compiled is there already, and an environment stays as it was built.
+    kept["PYTHONDONTWRITEBYTECODE"] = "1"
     return {**kept, "PATH": path, "VIRTUAL_ENV": str(root), "ENVBUILD_MODEL": str(built.locked.asked.model.path)}
 
 

@@ -11,27 +11,6 @@ the others need the consent of the one who deploys. ``docs/repairs.md`` lists th
 ``resolving``  the first try, and the rules that answer a failed one by what the engine and the index say, in order:
                ``dates``, ``absences``, ``pins``, ``pythons``, ``wheels``
 ``releases``   which files a release has, and for whom
+
+Nothing is imported here: what mends a model's spec is needed by every call, and what answers a failed try by few.
 """
-
-from envbuild.repairs.attempt import BUILD_FLOOR, BUILD_TOOLS, AnotherPython, Attempt, Failure
-from envbuild.repairs.packages import COMPILED
-from envbuild.repairs.reading import mend
-from envbuild.repairs.resolving import first_attempt, next_attempt, offers
-from envbuild.repairs.rules import NEEDS_CONSENT, RULES, Rule, Switch
-
-__all__ = [
-    "BUILD_FLOOR",
-    "BUILD_TOOLS",
-    "COMPILED",
-    "NEEDS_CONSENT",
-    "RULES",
-    "AnotherPython",
-    "Attempt",
-    "Failure",
-    "Rule",
-    "Switch",
-    "first_attempt",
-    "mend",
-    "next_attempt",
-    "offers",
-]

@@ -13,7 +13,7 @@ from packaging.version import Version
 from envbuild import conda_names
 from envbuild.redaction import without_userinfo
 from envbuild.repairs import releases
-from envbuild.repairs.attempt import Attempt, Failure, is_named, not_built, rewritten, version_of
+from envbuild.repairs.attempt import Attempt, Failure, is_named, not_built, version_of
 from envbuild.repairs.packages import CONDA_BUILDS
 from envbuild.requirement import Demand
 from envbuild.spec import MLFLOW_NAMES
@@ -148,7 +148,7 @@ def local_version(failure: Failure) -> Attempt | None:
         release, project = _release_of(demand.pinned), failure.project(demand)
         if release is None or project is None or release not in project.releases:
             continue
-        other = rewritten(demand, f"=={release}")
+        other = demand.rewritten(f"=={release}")
         message = f"{demand.text} is a build that the index does not have; {other.text}, its release, is taken"
         following = following.without(demand, other).noting("local-version", message)
     return None if following is failure.attempt else following
@@ -173,7 +173,7 @@ def nearest_release(failure: Failure) -> Attempt | None:
         nearest = None if demand.pin is None else releases.nearest(demand, failure, given_up)
         if nearest is None or sum(pin.startswith(f"{demand.name}==") for pin in given_up) > _MOST_RELEASES:
             continue
-        other = rewritten(demand, f"=={nearest}")
+        other = demand.rewritten(f"=={nearest}")
         following = replace(following, refused=given_up)
         message = f"{demand.text} is not to be had for this Python; {other.text}, the nearest release, is taken"
         following = following.without(demand, other).noting("nearest-release", message)

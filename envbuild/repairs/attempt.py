@@ -7,13 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 
-from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from envbuild.asof import Ask
-from envbuild.indexes import Project
 from envbuild.model import Notice
+from envbuild.projects import Project
 from envbuild.question import Question
 from envbuild.requirement import Demand
 
@@ -93,16 +92,6 @@ class Failure:
 
     def _applies(self, demand: Demand) -> bool:
         return demand.applies(self.question.target.marker_environment(self.question.spec.python.text))
-
-
-def rewritten(demand: Demand, specifier: SpecifierSet | str, name: str | None = None) -> Demand:
-    """A demand for other versions, or for another package; its extras and its marker stay."""
-    requirement = demand.requirement
-    if requirement is None:
-        return demand
-    requirement.name = name or requirement.name
-    requirement.specifier = SpecifierSet(str(specifier))
-    return replace(demand, text=str(requirement), name=canonicalize_name(requirement.name))
 
 
 _NOT_BUILT = re.compile(r"Failed to (?:download and )?build `([A-Za-z0-9._-]+)(?:==| @ )")

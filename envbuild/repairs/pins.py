@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from envbuild.repairs.attempt import Attempt, Failure, is_named, rewritten
+from envbuild.repairs.attempt import Attempt, Failure, is_named
 from envbuild.requirement import Demand
 
 
@@ -52,7 +52,7 @@ def loose_range(failure: Failure) -> Attempt | None:
     following = failure.attempt
     for demand in failure.index_demands():
         if demand.specifier and demand.pin is None and is_named(demand, failure.words):
-            other = rewritten(demand, "")
+            other = demand.rewritten("")
             message = f"{demand.text} cannot be met together with the rest; its version is left open"
             following = following.without(demand, other).noting("loose-range", message)
     return None if following is failure.attempt else following

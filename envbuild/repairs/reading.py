@@ -9,7 +9,6 @@ from dataclasses import replace
 from packaging.version import Version
 
 from envbuild.model import Notice
-from envbuild.repairs.attempt import rewritten
 from envbuild.repairs.packages import DUMMIES, FOREIGN, NO_RELEASE, OF_THE_SYSTEM, SAME_HERE
 from envbuild.repairs.rules import Switch
 from envbuild.requirement import Demand
@@ -55,7 +54,7 @@ def _foreign_platform(spec: EnvironmentSpec) -> Mended:
             return None
         same = SAME_HERE.get(demand.name or "")
         if same is not None and same not in named:
-            other = rewritten(demand, demand.specifier, same)
+            other = demand.rewritten(demand.specifier, same)
             return other, f"{demand.name} is {same} for another operating system; {same} is taken"
         if demand.name in FOREIGN or (demand.name or "").startswith("pyobjc-"):
             return None, f"{demand.text} is for another operating system; it is left out"
@@ -76,12 +75,12 @@ def _dummy_package(spec: EnvironmentSpec) -> Mended:
             if meant is None or meant in named:
                 return None, f"{demand.text} is a placeholder; it is left out"
             is_dummy = demand.pin is None or demand.pin.startswith("0.0")
-            other = rewritten(demand, "" if is_dummy else demand.specifier, meant)
+            other = demand.rewritten("" if is_dummy else demand.specifier, meant)
             return other, f"{demand.name} is a placeholder for {meant}; {other.text} is taken"
         if demand.name == "scikit-learn" and demand.pin == NO_RELEASE:
             if demand.name in named:
                 return None, f"{demand.text} is no release; what is asked for beside it counts"
-            return rewritten(demand, ""), f"{demand.text} is no release; its version is left open"
+            return demand.rewritten(""), f"{demand.text} is no release; its version is left open"
         return None
 
     return _changed(spec, "dummy-package", instead)

@@ -10,7 +10,7 @@ from packaging.tags import Tag
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
-from envbuild.indexes import File
+from envbuild.projects import File
 from envbuild.repairs.attempt import Failure
 from envbuild.requirement import Demand
 from envbuild.target import Target

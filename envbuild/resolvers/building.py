@@ -21,7 +21,7 @@ from envbuild.errors import LockError
 from envbuild.lock import BuildLock, LockedPackage
 from envbuild.progress import Report, Step
 from envbuild.question import Question
-from envbuild.repairs import BUILD_FLOOR, BUILD_TOOLS, Attempt
+from envbuild.repairs.attempt import BUILD_FLOOR, BUILD_TOOLS, Attempt
 from envbuild.sources import BuildSystem
 
 _HOOK = """

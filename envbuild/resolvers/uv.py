@@ -11,14 +11,17 @@ from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
-from envbuild import indexes, process, repairs, system_packages, uv
+from envbuild import process, projects, system_packages, uv
 from envbuild.asof import Ask, rfc3339
 from envbuild.errors import IndexUnreachable, LockError, LockTimedOut, Unresolvable
-from envbuild.indexes import Project
 from envbuild.lock import Lock, LockedPackage, Origin, read_lock
 from envbuild.progress import Report, Step
+from envbuild.projects import Project
 from envbuild.question import Question
-from envbuild.repairs import COMPILED, Attempt, Failure, Switch
+from envbuild.repairs import resolving
+from envbuild.repairs.attempt import Attempt, Failure
+from envbuild.repairs.packages import COMPILED
+from envbuild.repairs.rules import Switch
 from envbuild.requirement import Demand
 from envbuild.resolvers.building import BuildRequirements, UsualRequirements
 from envbuild.spec import digest_of
@@ -36,7 +39,7 @@ class UvResolver:
         """See :class:`envbuild.resolvers.Resolver`."""
         report(Step("resolving", f"{len(question.spec.demands)} requirements as of {question.as_of.text}"))
         ask = asker(question)
-        first = repairs.first_attempt(question, Switch.of(question.settings))
+        first = resolving.first_attempt(question, Switch.of(question.settings))
         with (
             tempfile.TemporaryDirectory(prefix="envbuild-lock-") as name,
             tempfile.TemporaryDirectory(prefix="envbuild-usual-") as aside,
@@ -76,7 +79,7 @@ def asker(question: Question) -> Ask:
         missing = set(names) - asked
         if missing and not question.settings.offline:
             default = uv.default_index(question.settings.home)
-            known.update(indexes.read_projects(missing, question.indexes, default))
+            known.update(projects.read_projects(missing, question.indexes, default))
             asked.update(missing)
         return known
 
@@ -105,7 +108,7 @@ def _resolved(
         if done.returncode == 0:
             return packages_in(done.stdout, question), attempt
         failure = Failure(attempt=attempt, words=done.stderr, question=question, ask=ask)
-        following = repairs.next_attempt(failure, switch)
+        following = resolving.next_attempt(failure, switch)
         if following is None:
             break
         attempt = following
@@ -116,7 +119,7 @@ def _with_offers(error: LockError, failure: Failure, switch: Switch) -> LockErro
     """The failure, with the repairs that would be tried if they were allowed."""
     if isinstance(error, IndexUnreachable):
         return error
-    offers = repairs.offers(failure, switch)
+    offers = resolving.offers(failure, switch)
     if offers:
         names = " ".join(f"--allow-repair {name}" for name in dict.fromkeys(notice.code for notice in offers))
         error.hint = f"{names} would try this: {'; '.join(notice.message for notice in offers)}"

@@ -2,8 +2,9 @@
 
 .. code-block:: text
 
-    ENVBUILD_HOME/                       mode 0700
+    ENVBUILD_HOME/                       mode 0700 (2770 where it is shared)
     ├── uv/                              uv's cache: on the same file system, so that files are linked
+    ├── bytecode/<interpreter>/<wheel>/  byte code, compiled once a wheel, linked into every environment
     ├── python/                          Pythons that uv fetched
     ├── sdists/<sha256>                  sdists that were read for what they are built with
     ├── default-index-<uv's version>     uv's own word for the index that it asks when none is given
@@ -11,200 +12,248 @@
         ├── locks/<key>.toml             a lock, under the key of everything that went into it
         ├── environments/<lock hash>/<interpreter>/
         │   ├── bin/python …             the environment, built in place
-        │   └── envbuild.json            the marker, written last: without it, nothing is there
-        └── held/<name>.lock             file locks, one a lock or environment in the making
+        │   ├── pylock.toml              its lock
+        │   ├── envbuild-manifest.json   every file with size, sha256 and mode
+        │   └── envbuild.json            the marker, written last: without it, nothing is there. Its flock is the lease.
+        ├── asked/<lock hash>-<interpreter>  the models that asked for it, a line each
+        ├── pins/<lock hash>-<interpreter>   it is not collected
+        ├── failures/<name>.json         what failed a moment ago
+        ├── held/<name>.lock             what is in the making, and the places for it: flocks, removed when released
+        └── trash/                       what is being removed
 
-An environment without a marker is not there, whatever else its directory holds; whoever finds one builds it anew.
-Existence of a directory proves nothing. ``docs/store.md`` states the promises.
+``flock``         file locks
+``making``        what those do who make something: one at a time, complete or not there
+``flight``        single flight, and the limit of what is made at once
+``failures``      what failed a moment ago
+``manifest``      the files of an environment
+``marker``        what makes it complete
+``upkeep``        what those do who look after a store: list, verify, pin, remove, collect
+``verification``  whether an environment is still as it was built
+``collection``    what is removed when
+``sizes``         what it takes on the disk
+``record``        what the wheels in an environment say of their files
+``lockfile``      the lock in an environment
+``writing``       whole or not at all; system errors in our words
+
+``docs/store.md`` states the promises.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
-import hashlib
-import json
 import os
-import shutil
-import tempfile
+import stat
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from filelock import FileLock, Timeout
-
+from envbuild import interpreters
 from envbuild.environment import Environment
-from envbuild.errors import StoreError
-from envbuild.files import make_private
+from envbuild.errors import StoreUntrusted
 from envbuild.interpreters import Interpreter
+from envbuild.settings import Settings
+from envbuild.store import flock
+from envbuild.store.marker import MARKER, Fingerprint, Marker
+
+__all__ = ["LAYOUT", "MARKER", "Handout", "Store"]
 
 LAYOUT = "v1"
-MARKER = "envbuild.json"
-_MARKER_VERSION = 1
+_LOOK_SECONDS = 0.02
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handout:
+    """A complete environment, and the lease that keeps it where it is."""
+
+    environment: Environment
+    lease: flock.Held
 
 
 class Store:
-    """The store below a home directory; made when it is first written to."""
+    """The store of some settings' home, as one who only reads it sees it; it may not be there yet."""
 
-    def __init__(self, home: Path) -> None:
-        self.home = home
-        self._root = home / "store" / LAYOUT
+    def __init__(self, settings: Settings) -> None:
+        """:raises StoreUntrusted: it belongs to somebody else."""
+        self.home = settings.home
+        self.root = settings.home / "store" / LAYOUT
+        self.bytecode = settings.home / "bytecode"
+        self.shared = settings.shared
+        self.file_mode = 0o660 if settings.shared else 0o600
+        _check_owner(self.home, shared=settings.shared)
+
+    @contextlib.contextmanager
+    def explained(self, needed: int | None = None) -> Iterator[None]:
+        """System errors in the store as errors of ours.
+
+        :param needed: how many bytes are to be written at least.
+        :raises StoreError: instead of an ``OSError``.
+        """
+        try:
+            yield
+        except OSError as error:
+            from envbuild.store.writing import explanation
+
+            raise explanation(error, self.home, needed) from error
+
+    # Locks
 
     def kept_lock(self, key: str) -> str | None:
         """The text of the lock kept under a key.
 
         :raises StoreError: the store cannot be read.
         """
-        with _explained(self.home), contextlib.suppress(FileNotFoundError, UnicodeDecodeError):
-            return self._lock_path(key).read_text(encoding="utf-8")
+        with self.explained(), contextlib.suppress(FileNotFoundError, UnicodeDecodeError):
+            return self.lock_path(key).read_text(encoding="utf-8")
         return None
 
-    def keep_lock(self, key: str, text: str) -> None:
-        """Keep a lock's text under a key, in place of what was there.
+    def lock_path(self, key: str) -> Path:
+        """Where the lock under a key is kept."""
+        return self.root / "locks" / f"{key}.toml"
 
-        :raises StoreError: the store cannot be written.
-        """
-        with _explained(self.home):
-            path = self._lock_path(key)
-            self._make(path.parent)
-            _write_whole(path, text.encode())
-
-    def _lock_path(self, key: str) -> Path:
-        return self._root / "locks" / f"{key}.toml"
+    # Environments
 
     def place(self, lock_hash: str, interpreter: Interpreter) -> Path:
         """Where the environment of a lock and an interpreter is built, and stays."""
-        return self._root / "environments" / lock_hash / interpreter.key
+        return self.root / "environments" / lock_hash / interpreter.key
 
-    def environment(self, lock_hash: str, accepts: Callable[[Interpreter], bool]) -> Environment | None:
-        """A complete environment of a lock whose interpreter is acceptable and still there; the newest Python first."""
-        folder = self._root / "environments" / lock_hash
-        with _explained(self.home), contextlib.suppress(FileNotFoundError):
+    def hand_out(
+        self, lock_hash: str, accepts: Callable[[Interpreter], bool], on_stale: Callable[[str], None] = lambda why: None
+    ) -> Handout | None:
+        """A complete environment of a lock whose interpreter is acceptable and still the same; the newest Python first.
+
+        It is cheap: the marker is read, the interpreter looked at. What it costs does not grow with the store.
+
+        :param on_stale: told why a complete environment is not handed out.
+        """
+        folder = self.root / "environments" / lock_hash
+        with self.explained(), contextlib.suppress(FileNotFoundError, NotADirectoryError):
             for place in sorted(folder.iterdir(), reverse=True):
-                environment = _opened(place, lock_hash)
-                if environment is not None and accepts(environment.interpreter):
-                    return environment
+                found = _opened(place, lock_hash, accepts, on_stale)
+                if found is not None:
+                    return found
         return None
 
-    def clear(self, place: Path) -> None:
-        """Make way for a build: what an unfinished one left is removed, its marker first.
+    def note_use(self, environment: Environment, model: Path) -> None:
+        """Note which model asked for an environment; what cannot be noted is not."""
+        path = self.root / "asked" / f"{environment.lock_hash}-{environment.interpreter.key}"
+        line = f"{model}\n"
+        with contextlib.suppress(OSError, UnicodeError):
+            if path.exists() and line in path.read_text(encoding="utf-8"):
+                return
+            self.make(path.parent)
+            with open(path, "a", encoding="utf-8") as file:
+                file.write(line)
 
-        :raises StoreError: the store cannot be written.
-        """
-        with _explained(self.home):
-            if place.is_dir() and not place.is_symlink():
-                (place / MARKER).unlink(missing_ok=True)
-                shutil.rmtree(place)
-            else:
-                place.unlink(missing_ok=True)
-            self._make(place.parent)
+    def make(self, path: Path) -> None:
+        """Make a directory of the store, and the store above it."""
+        if path.is_dir():
+            return
+        from envbuild.files import make_private
 
-    def complete(self, place: Path, lock_hash: str, interpreter: Interpreter, manifest: str) -> Environment:
-        """Mark an environment as complete: the last step of a build, durable when this returns.
-
-        :raises StoreError: the marker cannot be written.
-        """
-        marker = {
-            "version": _MARKER_VERSION,
-            "lock_hash": lock_hash,
-            "interpreter": interpreter.to_dict(),
-            "manifest": manifest,
-        }
-        with _explained(self.home):
-            _write_whole(place / MARKER, json.dumps(marker, indent=1).encode())
-        return Environment(path=place, lock_hash=lock_hash, interpreter=interpreter, manifest=manifest)
-
-    @contextlib.contextmanager
-    def single_flight(self, name: str, on_wait: Callable[[], None]) -> Iterator[None]:
-        """Hold the file lock of that name; the kernel frees it when its process ends, however that ends.
-
-        :param on_wait: called once when somebody else holds it.
-        :raises StoreError: the file system cannot lock, or the store cannot be written.
-        """
-        with _explained(self.home):
-            self._make(self._root / "held")
-        # Names may be long (a hash and an interpreter): what is held needs one of fixed length.
-        lock = FileLock(self._root / "held" / f"{hashlib.sha256(name.encode()).hexdigest()[:40]}.lock")
-        with _explained(self.home):
-            try:
-                lock.acquire(timeout=0)
-            except Timeout:
-                on_wait()
-                lock.acquire(poll_interval=0.05)
-        try:
-            yield
-        finally:
-            lock.release()
-
-    def _make(self, path: Path) -> None:
         make_private(self.home)
-        path.mkdir(parents=True, exist_ok=True)
+        if self.shared:
+            _share(self.home)
+        for folder in [*reversed(path.relative_to(self.home).parents[:-1]), path.relative_to(self.home)]:
+            with contextlib.suppress(FileExistsError):
+                (self.home / folder).mkdir()
+                if self.shared:
+                    _share(self.home / folder)
+        if not path.is_dir():
+            raise NotADirectoryError(20, "Not a directory", str(path))
 
 
-def _opened(place: Path, lock_hash: str) -> Environment | None:
-    """The environment at a place, if its marker is whole and its Python still stands."""
+def _share(folder: Path) -> None:
+    """Let the group write, and what is made in it belong to the same group."""
+    with contextlib.suppress(PermissionError):
+        folder.chmod(0o2770)
+
+
+def _check_owner(home: Path, *, shared: bool) -> None:
+    """Refuse a store that others may have filled.
+
+    :raises StoreUntrusted: it is somebody else's, and not shared with us on purpose; or anybody may write into it.
+    """
     try:
-        marker: dict[str, Any] = json.loads((place / MARKER).read_bytes())
-        if marker["version"] != _MARKER_VERSION or marker["lock_hash"] != lock_hash:
-            return None
-        interpreter = Interpreter(**marker["interpreter"])
-        environment = Environment(
-            path=place, lock_hash=lock_hash, interpreter=interpreter, manifest=str(marker["manifest"])
+        facts = os.stat(home)
+    except OSError:
+        return
+    if not stat.S_ISDIR(facts.st_mode):
+        return
+    if facts.st_mode & stat.S_IWOTH:
+        raise StoreUntrusted(
+            f"anybody may write into the store {home}", hint=f"chmod o-w {home}, if you trust what is in it"
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    ours = facts.st_uid in (os.geteuid(), 0)
+    group = shared and facts.st_mode & stat.S_IWGRP and facts.st_gid in (os.getegid(), *os.getgroups())
+    if not ours and not group:
+        raise StoreUntrusted(
+            f"the store {home} belongs to another user (uid {facts.st_uid})",
+            hint="set ENVBUILD_HOME to a directory of your own; ENVBUILD_SHARED=1 is for one that your group shares",
+        )
+
+
+def _opened(
+    place: Path, lock_hash: str, accepts: Callable[[Interpreter], bool], on_stale: Callable[[str], None]
+) -> Handout | None:
+    """The environment at a place with a lease on it, if its marker is whole and its Python is still the same."""
+    lease = _leased(place / MARKER)
+    if lease is None:
         return None
-    # A removed or replaced interpreter leaves the environment's link dangling.
-    return environment if os.access(environment.python, os.X_OK) else None
+    found = _environment(place, lock_hash, lease.fileno(), on_stale)
+    if found is None or not accepts(found.interpreter):
+        lease.release()
+        return None
+    # When it was last used; whoever may not note that still uses it.
+    with contextlib.suppress(OSError):
+        os.utime(lease.fileno())
+    return Handout(environment=found, lease=lease)
 
 
-def _write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all, and stays through a power cut."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
-    try:
-        with open(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+def _leased(marker: Path) -> flock.Held | None:
+    """A shared lock on a marker; whoever has the exclusive one looks at it for an instant, or takes it away."""
+    while True:
+        try:
+            lease = flock.take_existing(marker, shared=True)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        if lease is not None:
+            return lease
+        time.sleep(_LOOK_SECONDS)
 
 
-@contextlib.contextmanager
-def _explained(home: Path) -> Iterator[None]:
-    """System errors as errors of ours, with what to do."""
-    try:
-        yield
-    except NotImplementedError as error:
-        raise StoreError(
-            f"the file system of {home} cannot lock files", hint="set ENVBUILD_HOME to a local disk"
-        ) from error
-    except OSError as error:
-        raise explained(error, home) from error
-
-
-def explained(error: OSError, home: Path) -> StoreError:
-    """What a system error in the store means to the one who runs us."""
-    where = error.filename or home
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        free = shutil.disk_usage(home if home.exists() else home.anchor).free
-        return StoreError(
-            f"there is no space left for {where} ({free / 2**20:,.0f} MiB free)",
-            hint="free some, or set ENVBUILD_HOME to a larger disk",
-        )
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return StoreError(
-            f"{where} cannot be written: {error.strerror}",
-            hint="set ENVBUILD_HOME to a directory that you can write",
-        )
-    if error.errno in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
-        return StoreError(f"the file system of {home} cannot lock files", hint="set ENVBUILD_HOME to a local disk")
-    return StoreError(
-        f"{where} cannot be used: {error.strerror or error}", hint="set ENVBUILD_HOME to a directory that you can write"
+def _environment(place: Path, lock_hash: str, descriptor: int, on_stale: Callable[[str], None]) -> Environment | None:
+    facts = os.fstat(descriptor)
+    marker = Marker.from_bytes(os.pread(descriptor, facts.st_size, 0))
+    if marker is None or marker.lock_hash != lock_hash:
+        return None
+    environment = Environment(
+        path=place,
+        lock_hash=lock_hash,
+        interpreter=marker.interpreter,
+        manifest=marker.manifest,
+        linked=marker.linked,
     )
+    why = _gone(marker)
+    if why is None and not os.access(environment.python, os.X_OK):
+        why = f"{environment.python} is gone"
+    if why is not None:
+        on_stale(why)
+        return None
+    return environment
+
+
+def _gone(marker: Marker) -> str | None:
+    """Why an environment's interpreter is not the one that it was built from; ``None`` where it is."""
+    executable = marker.interpreter.executable
+    there = Fingerprint.of(executable)
+    if there is None:
+        return f"its Python, {executable}, is gone"
+    if there == marker.fingerprint:
+        return None
+    # Another file need not be another Python: images are unpacked with other times.
+    found = interpreters.probe(Path(executable))
+    if found is not None and found.key == marker.interpreter.key:
+        return None
+    version = "no Python any more" if found is None else f"Python {found.version} now"
+    return f"{executable} was Python {marker.interpreter.version} and is {version}"

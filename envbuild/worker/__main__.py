@@ -1,7 +1,8 @@
 """The worker: loads one model in the model's own Python and predicts with it, for the bridge at the other end.
 
-Started as ``PYTHON -I -S <this folder> HOST_PID``, as the leader of a session of its own. ``HOST_PID`` is the process
-that must stay alive for the worker to go on; ``0`` means that nobody is watched (another program is the parent).
+Started as ``PYTHON -I -S <this folder> HOST_PID [shared]``, as the leader of a session of its own. ``HOST_PID`` is the
+process that must stay alive for the worker to go on; ``0`` means that nobody is watched (another program is the
+parent). ``shared`` says that the environment shares files with others.
 
 The protocol (version 1), over the fds 0 and 1 that the worker was started with:
 
@@ -38,15 +39,16 @@ def main() -> None:
     """Bring the worker up in the order that the module's docstring gives, and serve."""
     # Python put this folder first on the path; a model's ``import parsing`` must not find ours.
     folder = os.path.abspath(sys.path.pop(0))
-    writes_bytecode = not sys.dont_write_bytecode
-    sys.dont_write_bytecode = True  # this folder belongs to the host, perhaps to root
+    # This folder is the host's; the environment has its byte code already, and stays as it was built.
+    sys.dont_write_bytecode = True
     package = types.ModuleType(PACKAGE, "The worker's own modules, under a name that no model has.")
     package.__path__ = [folder]
     sys.modules[PACKAGE] = package
     channel = importlib.import_module(PACKAGE + ".channel").take_over()
     importlib.import_module(PACKAGE + ".lifeline").tie(channel, int(sys.argv[1]))
+    if sys.argv[2:] == ["shared"]:
+        importlib.import_module(PACKAGE + ".privileges").give_up_override()
     serving = importlib.import_module(PACKAGE + ".serving")
-    sys.dont_write_bytecode = not writes_bytecode
     sys.argv[:] = [""]
     importlib.import_module("site").main()
     serving.serve(channel)

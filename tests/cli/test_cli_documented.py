@@ -14,7 +14,7 @@ import pytest
 from calling import ROOT, Call, MakeTiny
 
 from envbuild import cli, errors
-from envbuild.repairs import RULES
+from envbuild.repairs.rules import RULES
 from envbuild.settings import Settings
 
 PAGE = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
@@ -39,31 +39,51 @@ def rows(heading: str) -> list[list[str]]:
     return [row for row in table(heading) if not row[0].startswith("---")]
 
 
+# Every command by its whole name: `envs list`.
+COMMANDS = [
+    name if below is None else f"{name} {below}"
+    for name in cli.COMMANDS
+    for below in cli.SUBCOMMANDS.get(name, (None,))
+]
+
+
 def command_of(name: str) -> click.Command:
-    found = cli.envbuild.get_command(click.Context(cli.envbuild), name)
+    found: click.Command | None = cli.envbuild
+    for word in name.split():
+        assert isinstance(found, click.Group)
+        found = found.get_command(click.Context(found), word)
     assert found is not None
     return found
 
 
 def test_commands() -> None:
-    found = [quoted(row[0]).split()[1] for row in rows("Commands") if row[0].startswith("`envbuild")]
-    assert found == list(cli.COMMANDS)
+    documented = [
+        quoted(row[0]).removeprefix("envbuild ") for row in rows("Commands") if row[0].startswith("`envbuild")
+    ]
+    assert [re.split(r" (?=[\[A-Z]|bash)", text)[0] for text in documented] == COMMANDS
+
+
+@pytest.mark.parametrize("name", cli.SUBCOMMANDS)
+def test_the_commands_of_a_group(name: str) -> None:
+    group = command_of(name)
+    assert isinstance(group, click.Group)
+    assert tuple(group.commands) == cli.SUBCOMMANDS[name]
 
 
 def test_options() -> None:
-    documented: dict[str, set[str]] = {name: set() for name in cli.COMMANDS}
-    settings = {}
+    documented: dict[str, set[str]] = {name: set() for name in COMMANDS}
+    settings: dict[tuple[str, str], str] = {}
     for option, of, setting, _ in rows("Options"):
         names = [text.split()[0] for text in re.findall(r"`([^`]+)`", option)]
-        for command in cli.COMMANDS if of == "all" else of.split():
+        for command in COMMANDS if of == "all" else [name.replace("-", " ") for name in of.split()]:
             documented[command] |= set(names)
-        if setting:
-            settings[names[-1]] = quoted(setting)
-    for name in cli.COMMANDS:
+            if setting:
+                settings[command, names[-1]] = quoted(setting)
+    for name in COMMANDS:
         parameters = [parameter for parameter in command_of(name).params if isinstance(parameter, click.Option)]
         assert documented[name] == {text for one in parameters for text in one.opts} | {"-h", "--help"}, name
         for one in parameters:
-            variable = settings.get(one.opts[-1])
+            variable = settings.get((name, one.opts[-1]))
             known = (one.name or "") in {field.name for field in fields(Settings)}
             assert variable == (f"ENVBUILD_{(one.name or '').upper()}" if known else None), one.opts
 
@@ -71,7 +91,7 @@ def test_options() -> None:
 def test_choices() -> None:
     for option, of, _, _ in rows("Options"):
         name, _, values = re.findall(r"`([^`]+)`", option)[-1].partition(" ")
-        command = command_of(next(iter(cli.COMMANDS)) if of == "all" else of.split()[0])
+        command = command_of(COMMANDS[0] if of == "all" else of.split()[0].replace("-", " "))
         for parameter in command.params:
             if name in parameter.opts and isinstance(parameter.type, click.Choice):
                 assert values.split("|") == list(parameter.type.choices)
@@ -144,7 +164,7 @@ def keys(value: Any, depth: int = 2) -> Any:
 SIGNATURE = json.dumps([{"name": "age", "type": "double"}])
 
 
-@pytest.mark.parametrize("command", [*cli.COMMANDS, "error"])
+@pytest.mark.parametrize("command", [*COMMANDS, "error"])
 def test_json_examples(call: Call, tiny: MakeTiny, command: str) -> None:
     model = tiny(mlmodel=f"signature:\n  inputs: '{SIGNATURE}'\n  outputs: '{SIGNATURE}'\n")
     model_and: dict[str, list[object]] = {"predict": [model.path, "-"], "run": [model.path], "completion": ["bash"]}
@@ -154,8 +174,13 @@ def test_json_examples(call: Call, tiny: MakeTiny, command: str) -> None:
         assert done.json["error"]["place"]["line"] == 3
     else:
         more = ["--", "true"] if command == "run" else []
+        model_and.update(
+            {name: [] for name in COMMANDS if name.startswith("cache") or name in ("envs list", "envs gc")}
+        )
+        if command in ("verify", *(name for name in COMMANDS if name.startswith("envs"))):
+            assert call("build", model.path).code == 0
         arguments = [*model_and.get(command, [model.path]), "--json", *more]
-        done, example = call(command, *arguments, stdin=b'{"inputs": {"age": [1]}}'), EXAMPLES[command, True]
+        done, example = call(*command.split(), *arguments, stdin=b'{"inputs": {"age": [1]}}'), EXAMPLES[command, True]
         assert done.code == 0, done.stderr
     answer = done.json
     if command == "inspect":
@@ -163,6 +188,10 @@ def test_json_examples(call: Call, tiny: MakeTiny, command: str) -> None:
             assert set(answer[part]) == set(example[part]), part
         assert keys(answer["environment"]["requirements"]) == keys(example["environment"]["requirements"])
         assert keys(answer["signature"]["inputs"]) == keys(example["signature"]["inputs"])
+    elif command in ("verify", "envs list", "envs show"):
+        assert keys(answer["environments"]) == keys(example["environments"])
+    elif command == "cache size":
+        assert set(answer["bytes"]) == set(example["bytes"])
     elif command == "lock":
         assert keys(answer["packages"]) == keys(example["packages"])
     elif command == "error":
@@ -171,7 +200,7 @@ def test_json_examples(call: Call, tiny: MakeTiny, command: str) -> None:
 
 
 def test_every_command_has_an_example() -> None:
-    assert {name for name, ok in EXAMPLES if ok} == set(cli.COMMANDS)
+    assert {name for name, ok in EXAMPLES if ok} == set(COMMANDS)
     assert all(example["schema_version"] == 1 for example in EXAMPLES.values())
 
 

@@ -387,7 +387,7 @@ def test_a_full_disk_is_said(kit: Kit, make_model: MakeModel) -> None:
     kit.index.add(wheel("alpha", "1.0", modules={"alpha.py": f"noise = {noise!r}\n"}))
     model = make_model(pip=["alpha"])
     kit.home.mkdir()
-    script = 'mount -t tmpfs -o size=2m tiny "$ENVBUILD_HOME" && exec "$@"'
+    script = 'mount -t tmpfs -o size=2m,mode=700 tiny "$ENVBUILD_HOME" && exec "$@"'
     argv = [*OWN_MOUNTS, "sh", "-c", script, "sh", sys.executable, "-m", "envbuild", "build", str(model), "--json"]
     done = subprocess.run(
         argv, env=cli_environ(kit.home, kit.index.url), capture_output=True, text=True, check=False, timeout=60

@@ -13,9 +13,9 @@ from samples import MODELS, PLAIN, spec_of
 
 from envbuild import asof
 from envbuild.errors import UsageError
-from envbuild.indexes import Project
 from envbuild.lock import Lock, LockedPackage, Origin
 from envbuild.model import read_model
+from envbuild.projects import Project
 from envbuild.spec import EnvironmentSpec, digest_of, read_spec
 from envbuild.staleness import reasons_against
 from envbuild.target import here

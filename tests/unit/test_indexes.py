@@ -16,7 +16,8 @@ import pytest
 from packaging.version import Version
 
 from envbuild.errors import IndexUnreachable, Place
-from envbuild.indexes import Indexes, choose, read_projects
+from envbuild.indexes import Indexes, choose
+from envbuild.projects import read_projects
 from envbuild.requirement import IndexLine
 from envbuild.settings import ModelIndexes, Settings
 

@@ -15,27 +15,19 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name, parse_sdist_filename, parse_wheel_filename
 from samples import PLAIN, REPO, WITH_BOTH, WITH_CONDA, asked_for, codes, pip_list, spec_of
 
-from envbuild import indexes, repairs
+from envbuild import projects
 from envbuild.asof import Ask, AsOf
 from envbuild.errors import Place, UsageError
-from envbuild.indexes import File, Indexes, Project
+from envbuild.indexes import Indexes
 from envbuild.interpreters import Interpreter
 from envbuild.lock import PYTHON_REPAIRS
 from envbuild.model import Notice
+from envbuild.projects import File, Project
 from envbuild.question import Question
-from envbuild.repairs import (
-    RULES,
-    AnotherPython,
-    Attempt,
-    Failure,
-    Switch,
-    mend,
-    packages,
-    reading,
-    releases,
-    resolving,
-    wheels,
-)
+from envbuild.repairs import packages, reading, releases, resolving, wheels
+from envbuild.repairs.attempt import BUILD_FLOOR, BUILD_TOOLS, AnotherPython, Attempt, Failure
+from envbuild.repairs.reading import mend
+from envbuild.repairs.rules import RULES, Switch
 from envbuild.requirement import Demand
 from envbuild.settings import Settings
 from envbuild.spec import EnvironmentSpec, PythonDemand
@@ -319,8 +311,8 @@ def index(*files: File | str) -> Ask:
         held.setdefault(name, []).append(known)
 
     def ask(names: Iterable[str]) -> Mapping[str, Project]:
-        found = {name: indexes._by_version(held[name]) for name in names if name in held}
-        dated = {name: {v: indexes._first_upload(fs) for v, fs in of.items()} for name, of in found.items()}
+        found = {name: projects._by_version(held[name]) for name in names if name in held}
+        dated = {name: {v: projects._first_upload(fs) for v, fs in of.items()} for name, of in found.items()}
         return {name: Project(name, dated[name], of) for name, of in found.items()}
 
     return ask
@@ -365,7 +357,7 @@ def only(*names: str) -> Switch:
 
 def answer(failure: Failure, *names: str) -> Attempt:
     """What the rules named make of a failure."""
-    following = repairs.next_attempt(failure, only(*names))
+    following = resolving.next_attempt(failure, only(*names))
     assert following is not None
     assert set(codes(following.notices)) <= set(names)
     return following
@@ -373,7 +365,7 @@ def answer(failure: Failure, *names: str) -> Attempt:
 
 def outcome(failure: Failure, switch: Switch) -> Attempt | AnotherPython | None:
     try:
-        return repairs.next_attempt(failure, switch)
+        return resolving.next_attempt(failure, switch)
     except AnotherPython as other:
         return other
 
@@ -451,14 +443,14 @@ def test_a_rule_answers_its_failure_only_where_it_may_and_is_offered_where_not(n
     failure = FAILURES[name]()
     before = replace(failure.attempt)
     # What it would do is said, nothing is done.
-    offered = repairs.offers(failure, NONE)
+    offered = resolving.offers(failure, NONE)
     assert name in codes(offered)
     assert (failure.attempt, failure.attempt.notices) == (before, ())
-    assert name not in codes(repairs.offers(failure, only(name)))
+    assert name not in codes(resolving.offers(failure, only(name)))
     denied = Switch(level="none", denied=frozenset({name}))
-    assert name not in codes(repairs.offers(failure, denied))
-    assert repairs.next_attempt(failure, denied) is None
-    assert repairs.next_attempt(failure, NONE) is None
+    assert name not in codes(resolving.offers(failure, denied))
+    assert resolving.next_attempt(failure, denied) is None
+    assert resolving.next_attempt(failure, NONE) is None
     following = outcome(failure, only(name))
     assert isinstance(following, AnotherPython) == (name in PYTHON_REPAIRS)
     if isinstance(following, AnotherPython):
@@ -474,12 +466,12 @@ def test_a_rule_answers_its_failure_only_where_it_may_and_is_offered_where_not(n
 def test_no_rule_answers_what_it_knows_nothing_of(name: str) -> None:
     ask = index("six-1.15.0-py3-none-any.whl", "six-1.16.0-py3-none-any.whl", "attrs-21.2.0.tar.gz")
     failure = failed("error: uv fell over", "six==1.16.0", "attrs>=20", ask=ask)
-    assert repairs.next_attempt(failure, only(name)) is None
+    assert resolving.next_attempt(failure, only(name)) is None
 
 
 def test_offers_name_each_rule_once_with_what_it_would_do() -> None:
     failure = failed(NOT_FOUND.format("nowhere"), "nowhere", "elsewhere==1.0")
-    (offer,) = repairs.offers(failure, SAFE)
+    (offer,) = resolving.offers(failure, SAFE)
     assert (offer.code, offer.message) == ("missing-package", "nowhere is not on the index; it is left out")
 
 
@@ -489,7 +481,7 @@ def test_offers_name_each_rule_once_with_what_it_would_do() -> None:
 def test_old_build_tools_are_not_taken_from_before_they_could_build() -> None:
     old = question("six", cut=datetime(2018, 9, 6, tzinfo=timezone.utc))
     attempt = resolving.first_attempt(old, SAFE)
-    assert attempt.cuts == dict.fromkeys(repairs.BUILD_TOOLS, repairs.BUILD_FLOOR)
+    assert attempt.cuts == dict.fromkeys(BUILD_TOOLS, BUILD_FLOOR)
     assert codes(attempt.notices) == ["build-tools-floor"]
     assert resolving.first_attempt(old, of(deny_repair=("build-tools-floor",))).cuts == {}
     assert resolving.first_attempt(question("six"), ALL).notices == ()
@@ -539,9 +531,9 @@ def test_an_index_without_dates_has_no_cut() -> None:
 def test_of_dead_indexes_only_the_models_own_are_left_out() -> None:
     dead = "http://127.0.0.1:9/simple"
     assert answer(FAILURES["dead-index"](), "dead-index").dead_indexes == {dead}
-    assert repairs.next_attempt(failed(DEAD, "six", extra=(dead,)), ALL) is None
+    assert resolving.next_attempt(failed(DEAD, "six", extra=(dead,)), ALL) is None
     assert (
-        repairs.next_attempt(failed(DEAD, "six", extra=(dead,), from_model=("http://127.0.0.1/simple",)), ALL) is None
+        resolving.next_attempt(failed(DEAD, "six", extra=(dead,), from_model=("http://127.0.0.1/simple",)), ALL) is None
     )
 
 
@@ -570,7 +562,7 @@ def test_a_younger_pin_or_range_is_let_in_for_a_day_more_and_alone(line: str, wh
 
 def test_a_range_that_an_older_release_meets_is_not_let_in() -> None:
     held = index("six-1.15.0-py3-none-any.whl", file("six-1.16.0-py3-none-any.whl", AFTER))
-    assert repairs.next_attempt(failed("error", "six>=1.10", ask=held), only("younger-pin")) is None
+    assert resolving.next_attempt(failed("error", "six>=1.10", ask=held), only("younger-pin")) is None
 
 
 def test_what_a_younger_pin_pins_is_let_in_with_it() -> None:
@@ -592,7 +584,7 @@ def test_a_younger_need_is_let_in_up_to_its_parents_day(parent: str) -> None:
 )
 def test_what_nothing_younger_needs_is_not_let_in(words: str) -> None:
     failure = failed(words + FILTERED.format("beta"), "alpha==3.0", cuts={"alpha": AFTER})
-    assert repairs.next_attempt(failure, only("younger-need")) is None
+    assert resolving.next_attempt(failure, only("younger-need")) is None
 
 
 def test_a_later_patch_release_stands_in_where_it_is_here_and_will_do() -> None:
@@ -600,12 +592,12 @@ def test_a_later_patch_release_stands_in_where_it_is_here_and_will_do() -> None:
     for words in (WANTS_PATCH, FILE_WANTS_PATCH, "Python (>=3.8.1) does not satisfy Python>=3.8.5."):
         assert answer(failed(words, "six==1.16.0", **asked), "later-patch").python == "3.8.18"
     assert (
-        repairs.next_attempt(failed(FILE_WANTS_PATCH, "six", python="3.8.1", patch="3.8.5"), only("later-patch"))
+        resolving.next_attempt(failed(FILE_WANTS_PATCH, "six", python="3.8.1", patch="3.8.5"), only("later-patch"))
         is None
     )
-    assert repairs.next_attempt(failed(WANTS_39, "numpy==2.0.0", **asked), only("later-patch")) is None
+    assert resolving.next_attempt(failed(WANTS_39, "numpy==2.0.0", **asked), only("later-patch")) is None
     for refused in ({"python_policy": "exact"}, {"patch": "3.8.2"}, {"patch": "3.8.1"}):
-        assert repairs.next_attempt(failed(WANTS_PATCH, "six", **{**asked, **refused}), only("later-patch")) is None
+        assert resolving.next_attempt(failed(WANTS_PATCH, "six", **{**asked, **refused}), only("later-patch")) is None
 
 
 @pytest.mark.parametrize(
@@ -629,7 +621,7 @@ def test_what_is_not_to_be_had_is_left_out_in_its_place(rule: str, line: str, he
 def test_what_the_index_has_is_left_in(line: str) -> None:
     ask = index("conda-4.3.16-py3-none-any.whl", "dataclasses-0.8-py3-none-any.whl", *FOUND)
     failure = failed(NOT_FOUND.format("nowhere"), line, ask=ask)
-    assert repairs.next_attempt(failure, only("conda-tool", "standard-library", "missing-package")) is None
+    assert resolving.next_attempt(failure, only("conda-tool", "standard-library", "missing-package")) is None
 
 
 @pytest.mark.parametrize("line", ["json", "conda==22.9.0", "nowhere", "dataclasses==0.8"])
@@ -637,14 +629,14 @@ def test_nobody_knows_what_an_index_lacks_that_may_not_be_asked(line: str) -> No
     name = Requirement(line).name
     for words in (NOT_CACHED.format(name), CONFLICT):
         failure = failed(words, line, ask=lambda names: {}, offline=True)
-        assert repairs.next_attempt(failure, only("conda-tool", "standard-library", "missing-package")) is None
-        assert repairs.offers(failure, NONE) == ()
+        assert resolving.next_attempt(failure, only("conda-tool", "standard-library", "missing-package")) is None
+        assert resolving.offers(failure, NONE) == ()
 
 
 def test_another_index_may_have_what_the_main_one_lacks() -> None:
     more = {"extra": ("https://index.example/simple",)}
     failure = failed("error", "nowhere", **more)
-    assert repairs.next_attempt(failure, only("missing-package")) is None
+    assert resolving.next_attempt(failure, only("missing-package")) is None
     assert texts(answer(failed(NOT_FOUND.format("nowhere"), "nowhere", **more), "missing-package")) == []
 
 
@@ -655,7 +647,7 @@ def test_a_release_for_another_system_alone_is_left_out(line: str) -> None:
     assert texts(answer(failed(words, line, "six", ask=index(*foreign)), "foreign-platform")) == ["six"]
     for more in (f"{name}.tar.gz", f"{name}-cp37-cp37m-manylinux1_x86_64.whl"):
         failure = failed(words, line, "six", ask=index(*foreign, more))
-        assert repairs.next_attempt(failure, only("foreign-platform")) is None
+        assert resolving.next_attempt(failure, only("foreign-platform")) is None
 
 
 @pytest.mark.parametrize(
@@ -673,7 +665,7 @@ def test_a_build_of_its_own_is_its_release(line: str, taken: str | None) -> None
     failure = failed(
         NO_VERSION.format(f"torch=={demand(line).pin}"), "six", line, ask=index("torch-1.9.0-py3-none-any.whl", *FOUND)
     )
-    following = repairs.next_attempt(failure, only("local-version"))
+    following = resolving.next_attempt(failure, only("local-version"))
     assert (None if following is None else texts(following)) == (None if taken is None else ["six", taken])
 
 
@@ -803,14 +795,14 @@ def test_the_words_of_another_pin_of_the_package_are_not_this_ones() -> None:
     failure = failed(
         NO_VERSION.format("six==9.9"), "six==1.16.0", "six-more==9.9", ask=ask, extra=("https://x.example",)
     )
-    assert repairs.next_attempt(failure, only("nearest-release")) is None
+    assert resolving.next_attempt(failure, only("nearest-release")) is None
 
 
 def test_the_later_of_two_pins_counts() -> None:
     assert texts(answer(FAILURES["double-pin"](), "double-pin")) == ["attrs", "six==1.16.0"]
     for line in ("six==1.15.0", "six==1.15", "six==1.16.0; python_version < '3'"):
         failure = failed(TWICE, "six==1.15.0", line)
-        assert repairs.next_attempt(failure, only("double-pin")) is None
+        assert resolving.next_attempt(failure, only("double-pin")) is None
 
 
 def test_a_compiled_package_without_a_wheel_is_built() -> None:
@@ -831,14 +823,14 @@ def test_wheels_that_will_not_do_give_way_last_of_all() -> None:
 def test_what_cannot_be_built_and_is_not_pinned_comes_as_a_wheel() -> None:
     following = answer(failed(NOT_BUILT, "lightfm>=1.0", "six"), "wheels-first")
     assert following.wheels_only == {"lightfm"}
-    assert repairs.next_attempt(failed(NOT_BUILT, "lightfm==1.16"), only("wheels-first")) is None
+    assert resolving.next_attempt(failed(NOT_BUILT, "lightfm==1.16"), only("wheels-first")) is None
     built = replace(following, wheels_only=frozenset(), sdists_too=frozenset({"lightfm"}))
     failure = replace(failed(NOT_BUILT, "lightfm>=1.0"), attempt=built)
-    assert repairs.next_attempt(failure, only("wheels-first")) is None
+    assert resolving.next_attempt(failure, only("wheels-first")) is None
 
 
 def test_a_wheels_only_package_is_not_built_where_wheels_are_not_asked_of_it() -> None:
-    assert repairs.next_attempt(failed(NO_WHEELS, "scikit-learn==0.23.2"), only("wheels-first")) is None
+    assert resolving.next_attempt(failed(NO_WHEELS, "scikit-learn==0.23.2"), only("wheels-first")) is None
 
 
 @pytest.mark.parametrize(
@@ -861,11 +853,11 @@ def test_an_sdist_is_built_with_what_its_failure_lacked(said: str, need: str) ->
 def test_an_sdist_gets_one_need_after_another_and_none_twice() -> None:
     first = answer(failed(NOT_BUILT, "lightfm==1.16"), "build-needs")
     again = replace(failed(NOT_BUILT, "lightfm==1.16"), attempt=first)
-    assert repairs.next_attempt(again, only("build-needs")) is None
+    assert resolving.next_attempt(again, only("build-needs")) is None
     more = replace(again, words=NOT_BUILT.replace("numpy", "Cython"))
     assert answer(more, "build-needs").build_needs == {"lightfm": ("numpy", "cython")}
     own = NOT_BUILT.replace("lightfm", "numpy")
-    assert repairs.next_attempt(failed(own, "numpy==1.16"), only("build-needs")) is None
+    assert resolving.next_attempt(failed(own, "numpy==1.16"), only("build-needs")) is None
 
 
 @pytest.mark.parametrize("words", [CONFLICT, CONFLICT_OF_ALL])
@@ -880,9 +872,9 @@ def test_pins_that_contradict_each_other_are_taken_as_they_are(words: str) -> No
 
 def test_pins_are_taken_as_they_are_once_and_only_where_they_are_named() -> None:
     lines = ("jupyter-client==7.3.5", "tornado==6.1")
-    assert repairs.next_attempt(failed(CONFLICT, *lines, overrides=lines), only("pins-as-they-are")) is None
-    assert repairs.next_attempt(failed(CONFLICT, "client==7.3.5", "torn==6.1"), only("pins-as-they-are")) is None
-    assert repairs.next_attempt(failed(RANGES, "jupyter-client", "tornado<6.2"), only("pins-as-they-are")) is None
+    assert resolving.next_attempt(failed(CONFLICT, *lines, overrides=lines), only("pins-as-they-are")) is None
+    assert resolving.next_attempt(failed(CONFLICT, "client==7.3.5", "torn==6.1"), only("pins-as-they-are")) is None
+    assert resolving.next_attempt(failed(RANGES, "jupyter-client", "tornado<6.2"), only("pins-as-they-are")) is None
 
 
 def test_a_range_that_cannot_be_met_is_left_open_with_its_extras() -> None:

@@ -38,6 +38,12 @@ FROM_VARIABLES: list[tuple[str, str, Any]] = [
     ("load_timeout", "60", 60.0),
     ("predict_timeout", "60", 60.0),
     ("nan", "string", "string"),
+    ("link_mode", "copy", "copy"),
+    ("parallel", "3", 3),
+    ("retry", "1", True),
+    ("failure_memory", "5", 5.0),
+    ("max_size", "20GB", 20_000_000_000),
+    ("shared", "1", True),
 ]
 
 
@@ -64,6 +70,13 @@ def test_every_setting_has_a_variable_that_is_tested() -> None:
         ("no_build", "-"),
         ("locked", "y e s"),
         ("update", "None"),
+        ("link_mode", "symlink"),
+        ("parallel", "0"),
+        ("parallel", "many"),
+        ("max_size", "20 parsecs"),
+        ("max_size", "-1"),
+        ("max_size", "1i"),
+        ("failure_memory", "0"),
         ("lock_timeout", "soon"),
         ("build_timeout", "0"),
         ("load_timeout", "-1"),

@@ -1,0 +1,224 @@
+"""Making: what those do who put something into the store. One of all makes it, and it is whole or not there."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+from envbuild import faults
+from envbuild.errors import BuildError, EnvbuildError, LockError, StoreError
+from envbuild.interpreters import Interpreter
+from envbuild.lock import Lock, write_lock
+from envbuild.progress import Report
+from envbuild.settings import Settings
+from envbuild.store import Store, flock
+from envbuild.store.failures import Failures
+from envbuild.store.flight import LOOK_SECONDS, Flight, single_flight, slot
+from envbuild.store.lockfile import PYLOCK
+from envbuild.store.manifest import MANIFEST, READABLE, Entry, Manifest, digest_of
+from envbuild.store.marker import MARKER, Fingerprint, Marker
+from envbuild.store.writing import sync_directory, write_whole
+
+_Answer = TypeVar("_Answer")
+
+
+class Making:
+    """Puts locks and environments into a store."""
+
+    def __init__(self, store: Store, settings: Settings) -> None:
+        self._store = store
+        self._parallel = settings.parallel
+        self._retry = settings.retry
+        self._failures = Failures(store.root / "failures", settings.failure_memory)
+
+    def keep_lock(self, key: str, text: str) -> None:
+        """Keep a lock's text under a key, in place of what was there.
+
+        :raises StoreError: the store cannot be written.
+        """
+        with self._store.explained():
+            path = self._store.lock_path(key)
+            self._store.make(path.parent)
+            write_whole(path, text.encode(), self._store.file_mode)
+
+    def clear(self, place: Path) -> None:
+        """Make way for a build: what is there is renamed away, then removed.
+
+        :raises StoreError: the store cannot be written.
+        """
+        with self._store.explained():
+            self._store.make(place.parent)
+            throw_away(self._store, place)
+
+    def complete(self, place: Path, lock: Lock, interpreter: Interpreter, manifest: Manifest, *, linked: bool) -> None:
+        """Mark an environment as complete: the last step of a build. All of it is on the disk when the marker is.
+
+        :param linked: its files are shared by hard links.
+        :raises StoreError: it cannot be written.
+        """
+        fingerprint = Fingerprint.of(interpreter.executable)
+        if fingerprint is None:
+            raise StoreError(f"{interpreter.executable} went away during the build", hint="build again")
+        with self._store.explained():
+            text = write_lock(lock).encode()
+            write_whole(place / PYLOCK, text, READABLE)
+            entry = Entry(len(text), hashlib.sha256(text).hexdigest(), READABLE)
+            manifest = replace(manifest, files={**manifest.files, PYLOCK: entry})
+            content = manifest.to_bytes()
+            write_whole(place / MANIFEST, content, READABLE)
+            faults.point("manifest written")
+            _sync(place)
+            faults.point("synced")
+            marker = Marker(
+                lock_hash=lock.hash,
+                interpreter=interpreter,
+                fingerprint=fingerprint,
+                manifest=digest_of(content),
+                size=manifest.size,
+                linked=linked,
+            )
+            # In a shared store whoever uses it notes that, which the system allows to those who may write the file.
+            write_whole(place / MARKER, marker.to_bytes(), 0o664 if self._store.shared else READABLE)
+            sync_directory(place.parent)
+
+    def once(
+        self,
+        name: str,
+        ready: Callable[[], _Answer | None],
+        make: Callable[[Report], _Answer],
+        report: Report,
+        *,
+        kind: str,
+        attempt: str,
+    ) -> tuple[_Answer, bool]:
+        """Make something unless it is there; of all who want it at once, one makes it. Also says whether it was made here.
+
+        :param ready: gives it if it is there.
+        :param make: makes it, so that ``ready`` would give it.
+        :param kind: ``build`` or ``lock``: what is made; so many of a kind at once as the settings say.
+        :param attempt: what tells this attempt from another that may go better; a failure counts for the same alone.
+        :raises EnvbuildError: what ``make`` raised, here or a moment ago in another process.
+        """
+        what = {"build": "another process builds the same environment", "lock": "another process locks the same model"}
+        failure_name = _short(f"{name} {attempt}")
+        before = self._failures.recall(failure_name) if self._retry else None
+
+        def known() -> _Answer | None:
+            answer = ready()
+            failure = self._failures.recall(failure_name) if answer is None else None
+            if failure is not None and (before is None or failure.at != before.at):
+                raise failure.to_raise()
+            return answer
+
+        with self._flight(name, known, report, what[kind]) as flight:
+            if flight.answer is not None:
+                return flight.answer, False
+            faults.point("held")
+            with self._slot(kind, report):
+                try:
+                    made = make(flight.relayed(report))
+                except (BuildError, LockError) as error:
+                    if _is_worth_remembering(error):
+                        self._failures.remember(failure_name, error)
+                    raise
+                self._failures.forget(failure_name)
+                return made, True
+
+    @contextlib.contextmanager
+    def _flight(
+        self, name: str, ready: Callable[[], _Answer | None], report: Report, what: str
+    ) -> Iterator[Flight[_Answer]]:
+        held = self._store.root / "held"
+        with contextlib.ExitStack() as stack:
+            with self._store.explained():
+                self._store.make(held)
+                path = held_path(self._store, name)
+                flight = stack.enter_context(single_flight(path, ready, report, what, self._store.file_mode))
+            yield flight
+
+    @contextlib.contextmanager
+    def _slot(self, kind: str, report: Report) -> Iterator[None]:
+        with contextlib.ExitStack() as stack:
+            with self._store.explained():
+                stack.enter_context(
+                    slot(self._store.root / "held", kind, self._parallel, report, self._store.file_mode)
+                )
+            yield
+
+    @contextlib.contextmanager
+    def cache_in_use(self) -> Iterator[None]:
+        """While this lasts, nobody cleans the caches."""
+        with contextlib.ExitStack() as stack:
+            with self._store.explained():
+                self._store.make(self._store.home)
+                path = self._store.home / "cache.lock"
+                path.touch(self._store.file_mode)
+                held = flock.take_existing(path, shared=True)
+                while held is None:
+                    time.sleep(LOOK_SECONDS)
+                    held = flock.take_existing(path, shared=True)
+                stack.enter_context(held)
+            yield
+
+
+def throw_away(store: Store, place: Path) -> None:
+    """Remove whatever lies at a place: gone at once under its name, then bit by bit.
+
+    :raises OSError: it cannot be renamed.
+    """
+    trash = store.root / "trash"
+    store.make(trash)
+    aside = Path(tempfile.mkdtemp(dir=trash))
+    with contextlib.suppress(FileNotFoundError):
+        os.rename(place, aside / "away")
+    faults.point("renamed away")
+    shutil.rmtree(aside, ignore_errors=True)
+    faults.point("removed")
+
+
+def held_path(store: Store, name: str) -> Path:
+    """The file that is locked while something of that name is made."""
+    return store.root / "held" / f"{_short(name)}.lock"
+
+
+def environment_name(lock_hash: str, interpreter_key: str) -> str:
+    """What the making of an environment is called."""
+    return f"environment-{lock_hash}-{interpreter_key}"
+
+
+def _short(name: str) -> str:
+    # Names may be long (a hash and an interpreter): what is held needs one of fixed length.
+    return hashlib.sha256(name.encode()).hexdigest()[:40]
+
+
+def _is_worth_remembering(error: EnvbuildError) -> bool:
+    # The store's own troubles (a full disk) are not the attempt's, and end without it.
+    return not isinstance(error, StoreError)
+
+
+def _sync(folder: Path) -> None:
+    """Bring everything that was written to a folder's file system onto its disk.
+
+    :raises OSError: that failed.
+    """
+    if not sys.platform.startswith("linux"):
+        os.sync()
+        return
+    import ctypes  # a hand-out needs none
+
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        if ctypes.CDLL(None, use_errno=True).syncfs(descriptor) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), str(folder))
+    finally:
+        os.close(descriptor)

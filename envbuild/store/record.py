@@ -1,0 +1,57 @@
+"""What wheels say of their own files: the RECORD of each installed distribution (PyPA, "Recording installed projects")."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import csv
+import posixpath
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from packaging.utils import canonicalize_name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Distribution:
+    """An installed distribution, and the sha256 of each of its files that its RECORD gives, by path in the environment."""
+
+    name: str
+    version: str
+    record: str
+    """The path of its RECORD; empty where it has none."""
+    files: Mapping[str, str]
+
+
+def distributions(environment: Path) -> Iterator[Distribution]:
+    """What is installed in an environment."""
+    for site in (environment / "lib").glob("python*/site-packages"):
+        for folder in site.glob("*.dist-info"):
+            name, _, version = folder.name.removesuffix(".dist-info").rpartition("-")
+            record = folder / "RECORD"
+            yield Distribution(
+                name=str(canonicalize_name(name)),
+                version=version,
+                record=record.relative_to(environment).as_posix() if record.exists() else "",
+                files=_rows(record, site.relative_to(environment).as_posix()) if record.exists() else {},
+            )
+
+
+def _rows(record: Path, site: str) -> dict[str, str]:
+    with open(record, encoding="utf-8", errors="surrogateescape", newline="") as file:
+        rows = [(row[0], row[1]) for row in csv.reader(file) if len(row) >= 2]
+    return {
+        posixpath.normpath(f"{site}/{path}"): digest for path, text in rows if (digest := _sha256(text)) is not None
+    }
+
+
+def _sha256(text: str) -> str | None:
+    """``sha256=…`` in URL-safe base64 without padding, as hexadecimal; ``None`` for anything else."""
+    kind, _, value = text.partition("=")
+    if kind != "sha256":
+        return None
+    try:
+        return base64.urlsafe_b64decode(value + "=" * (-len(value) % 4)).hex()
+    except (ValueError, binascii.Error):
+        return None
