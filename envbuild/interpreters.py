@@ -22,6 +22,7 @@ from envbuild import process
 from envbuild.errors import InterpreterNotFound
 from envbuild.progress import Report, silent
 from envbuild.settings import PythonPolicy, Settings
+from envbuild.system_errors import is_too_many_files, too_many_files
 
 OLDEST = "3.6"
 _PROBE_SECONDS = 20.0
@@ -137,7 +138,11 @@ def probe(path: Path) -> Interpreter | None:
             [str(path), "-I", "-S", "-c", _PROBE], env={"PATH": "/usr/bin:/bin"}, timeout=_PROBE_SECONDS
         )
         facts: dict[str, Any] = json.loads(answer.stdout)
-    except (process.NotStarted, process.TimedOutWaiting, ValueError):
+    except process.NotStarted as error:
+        if is_too_many_files(error.__cause__):
+            raise too_many_files() from error
+        return None
+    except (process.TimedOutWaiting, ValueError):
         return None
     if facts["implementation"] != "cpython" or Version(facts["version"]) < Version(OLDEST):
         return None

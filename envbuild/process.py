@@ -138,12 +138,10 @@ def start(
     cwd: Path | None = None,
     stderr: Literal["pipe", "inherit"] = "pipe",
     dies_with_us: bool = False,
-    umask: int | None = None,
 ) -> Child:
     """Start a process that is talked to over its standard input and output.
 
     :param dies_with_us: the kernel kills it when this process ends, however that ends (Linux).
-    :param umask: its umask, in place of ours.
     :raises NotStarted: the program is missing or not executable.
     """
     before = _death_signal() if dies_with_us else None
@@ -158,7 +156,6 @@ def start(
             stderr=subprocess.PIPE if stderr == "pipe" else None,
             bufsize=0,
             start_new_session=True,
-            umask=-1 if umask is None else umask,
             preexec_fn=before,  # noqa: PLW1509 - one system call, and nothing that a thread could hold
         )
 
@@ -196,7 +193,6 @@ def run(
     timeout: float | None = None,
     on_line: Callable[[str], None] | None = None,
     on_start: Callable[[Child], None] | None = None,
-    umask: int | None = None,
 ) -> Completed:
     """Run a process to its end and keep what it wrote.
 
@@ -204,13 +200,12 @@ def run(
     :param timeout: seconds after which it is stopped.
     :param on_line: called with each line of its standard error as it comes, without the line end.
     :param on_start: called with the process, so that another thread can end it before its time.
-    :param umask: its umask, in place of ours.
     :raises TimedOutWaiting: when it was stopped because the time was over.
     :raises NotStarted: the program is missing or not executable.
     """
     began = time.monotonic()
     # A build that is killed must not leave an installer at work in a place that the next build clears.
-    child = start(argv, env=env, cwd=cwd, dies_with_us=True, umask=umask)
+    child = start(argv, env=env, cwd=cwd, dies_with_us=True)
     stdout: list[str] = []
     stderr: list[str] = []
     # It may write before it reads, and may never read: each pipe has a thread of its own.

@@ -18,7 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from envbuild import process
+from envbuild import process, system_errors
 from envbuild.errors import InternalError, UsageError
 from envbuild.files import make_private, write_whole
 from envbuild.indexes import Indexes
@@ -69,6 +69,8 @@ class Call:
     """Variables for what sdists run, beside those that everything gets."""
     config: Mapping[str, Any] = field(default_factory=dict)
     """Further settings of uv's own, as its settings file has them."""
+    needed: int | None = None
+    """How many bytes will be written at least, where that is known: for when the disk is full."""
 
 
 @lru_cache(maxsize=1)
@@ -92,6 +94,7 @@ def run(call: Call, report: Report) -> Completed:
     """Run uv to its end; its words are redacted before anybody sees them.
 
     :raises process.TimedOutWaiting: after ``call.timeout`` seconds.
+    :raises StoreError: the disk is full, or uv may not write there.
     """
     make_private(call.settings.home)
     indexes = call.indexes.logged_in()
@@ -114,15 +117,27 @@ def run(call: Call, report: Report) -> Completed:
             timeout=call.timeout,
             on_line=lambda line: _report_line(redacted(line, secrets), report),
             on_start=call.on_start,
-            umask=0o007 if call.settings.shared else None,
         )
-    return Completed(
+    done = Completed(
         argv=done.argv,
         returncode=done.returncode,
         stdout=redacted(done.stdout, secrets),
         stderr=redacted(done.stderr, secrets),
         seconds=done.seconds,
     )
+    if done.returncode != 0:
+        _check_store(done.stderr, call.settings.home, call.needed)
+    return done
+
+
+def _check_store(words: str, home: Path, needed: int | None = None) -> None:
+    """Tell the store's troubles from uv's.
+
+    :raises StoreError: the disk is full, or uv may not write there.
+    """
+    trouble = system_errors.in_words(words, home)
+    if trouble is not None:
+        raise system_errors.explanation(trouble, home, needed) from trouble
 
 
 @contextlib.contextmanager
@@ -205,6 +220,7 @@ def default_index(home: Path) -> str:
     )
     match = re.search(r"^--index-url (\S+)$", done.stdout, re.MULTILINE)
     if match is None:
+        _check_store(done.stderr, home)
         raise InternalError("uv does not say its default index", details=done.stderr.splitlines()[-5:])
     # A store that cannot be written is said by whoever must write there.
     with contextlib.suppress(UsageError):
@@ -221,6 +237,7 @@ def clean_cache(home: Path, packages: Sequence[str], report: Report) -> None:
     arguments = ["cache", "clean", *packages, "--no-config", "--cache-dir", str(home / "uv")]
     done = process.run([binary(), *arguments], env={"PATH": os.environ.get("PATH", ""), "HOME": str(home)})
     if done.returncode != 0:
+        _check_store(done.stderr, home)
         raise InternalError("uv cannot clean its cache", details=done.stderr.splitlines()[-5:])
 
 

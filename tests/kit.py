@@ -16,6 +16,16 @@ from envbuild.pipeline import Built, Locked
 from envbuild.settings import Settings
 
 REPO = Path(__file__).resolve().parent.parent
+# Another user, who may read what root's home holds (the Pythons of the tests), and not write it.
+AS_NOBODY = (
+    "setpriv",
+    "--reuid=65534",
+    "--regid=65534",
+    "--clear-groups",
+    "--inh-caps=-all,+dac_read_search",
+    "--ambient-caps=-all,+dac_read_search",
+    "--bounding-set=-all,+dac_read_search",
+)
 
 
 @dataclass

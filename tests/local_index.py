@@ -137,7 +137,9 @@ class _Handler(BaseHTTPRequestHandler):
                 self.send_header("WWW-Authenticate", 'Basic realm="index"')
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(content)))
-            self.send_header("Cache-Control", "no-store")
+            # Files never change, as on the public index; a project's page does in these tests.
+            lasting = status == 200 and kind == "application/octet-stream"
+            self.send_header("Cache-Control", "public, max-age=31536000, immutable" if lasting else "no-store")
             self.end_headers()
             if self.command == "GET":
                 self.wfile.write(content)

@@ -31,6 +31,8 @@ from envbuild.store.record import Distribution
 # CPython 3.6 has no hash-based byte code: its sources get this time (1980, as in a reproducible wheel).
 SOURCE_TIME = 315532800
 _COMPILER = Path(__file__).resolve().parent.parent / "worker" / "compiling.py"
+# Its exit status that says: standard output holds what the system said, as [errno, strerror, filename].
+_SYSTEM_ERROR = 9
 _VERSION = 1
 _ENTRY = "entry.json"
 
@@ -56,6 +58,7 @@ def completed(
     :return: the sha256 of the files that the distributions' RECORDs get wrong, and those of the byte code.
     :raises BuildError: the compiler cannot be run.
     """
+    found = [*found, _unclaimed(order, found)]
     wheels = {package.name: package.sha256 for package in order.lock.packages if package.kind == "wheel"}
     owned, wrong = _owned(order, found)
     entries = [
@@ -101,11 +104,20 @@ def _owned(order: Order, found: Sequence[Distribution]) -> tuple[list[Distributi
     owned = []
     others: dict[str, str] = {}
     for one in found:
-        foreign = {path: true[path] for path, digest in one.files.items() if true.get(path, digest) != digest}
+        foreign = {
+            path: true[path] for path, digest in one.files.items() if digest and true.get(path, digest) != digest
+        }
         others.update(foreign)
         files = {path: digest for path, digest in one.files.items() if path not in foreign}
         owned.append(replace(one, files=files) if foreign else one)
     return owned, others
+
+
+def _unclaimed(order: Order, found: Sequence[Distribution]) -> Distribution:
+    """What lies in site-packages and is no distribution's: uv's own hook, which every start imports."""
+    claimed = {path for one in found for path in one.files}
+    there = (path.relative_to(order.place).as_posix() for path in order.place.glob("lib/python*/site-packages/*.py"))
+    return Distribution(name="", version="", record="", files={path: "" for path in there if path not in claimed})
 
 
 def _folder(order: Order, distribution: Distribution, wheel: str | None) -> Path:
@@ -176,6 +188,8 @@ def _compile(order: Order, jobs: Sequence[list[str]]) -> None:
     def run(part: Sequence[list[str]]) -> None:
         lines = "".join(f"{json.dumps(job)}\n" for job in part)
         done = process.run(argv, env={"LC_ALL": "C.UTF-8"}, stdin=lines.encode(), timeout=order.settings.build_timeout)
+        if done.returncode == _SYSTEM_ERROR:
+            raise OSError(*json.loads(done.stdout))
         if done.returncode != 0:
             raise BuildError("byte code could not be compiled", details=done.stderr.splitlines()[-12:])
 
@@ -203,5 +217,5 @@ def _keep(order: Order, folder: Path, entry: _Entry) -> None:
 
 def _wrong(order: Order, files: Mapping[str, str]) -> dict[str, str]:
     """The files whose content is not what their wheel's RECORD says, with what it is."""
-    there = [path for path in filter(_is_in_site, files) if (order.place / path).is_file()]
+    there = [path for path in filter(_is_in_site, files) if files[path] and (order.place / path).is_file()]
     return {path: digest for path in there if (digest := sha256_of(f"{order.place}/{path}")) != files[path]}

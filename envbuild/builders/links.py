@@ -22,10 +22,13 @@ def resolved(mode: LinkMode, home: Path) -> LinkMode:
     Hard links are safe where nobody writes into a read-only file. Root does, unless a worker can give that up without
     giving up reading (:mod:`envbuild.worker.privileges`): where it cannot, files are copied.
     """
-    if mode != "auto":
+    if mode in ("hardlink", "copy"):
         return mode
     if _can_clone(home):
         return "clone"
+    if mode == "clone":
+        # uv would take hard links in their place, which is not what was asked for.
+        return "copy"
     capabilities = _capabilities()
     overrides = capabilities >> _DAC_OVERRIDE & 1
     return "copy" if overrides and not capabilities >> _DAC_READ_SEARCH & 1 else "hardlink"

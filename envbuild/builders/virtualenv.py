@@ -6,8 +6,6 @@ cache, without asking anybody. What must be built is built with exactly its lock
 
 from __future__ import annotations
 
-import errno
-import os
 import re
 import shutil
 import tempfile
@@ -219,6 +217,7 @@ def _run(
         timeout=order.settings.build_timeout,
         config=config or {},
         environ=environ or {},
+        needed=sum(package.size or 0 for package in order.lock.packages),
     )
     try:
         # Resolving by name and hash is a formality here, and no step that anybody waits for.
@@ -229,22 +228,7 @@ def _run(
             hint="ENVBUILD_BUILD_TIMEOUT sets another limit",
         ) from None
     if done.returncode != 0:
-        raise _system_error(done.stderr, order.settings.home) or explain(done.stderr)
-
-
-_SYSTEM_ERRORS = {"28": errno.ENOSPC, "122": errno.EDQUOT, "24": errno.EMFILE, "30": errno.EROFS, "13": errno.EACCES}
-
-
-def _system_error(words: str, home: Path) -> OSError | None:
-    """What failed of the system's own that uv met, where that was in our store."""
-    found = re.search(r"\(os error (\d+)\)", words)
-    number = _SYSTEM_ERRORS.get(found.group(1)) if found else None
-    # A full disk is met by whatever an sdist runs as well, and in other words.
-    if "No space left on device" in words:
-        number = errno.ENOSPC
-    elif re.search(_SDIST_WORDS, words) or (number == errno.EACCES and str(home) not in words):
-        return None
-    return None if number is None else OSError(number, os.strerror(number), str(home))
+        raise explain(done.stderr)
 
 
 _SDIST_WORDS = r"Failed to (download and )?build|Build backend failed|setup\.py build"
@@ -323,6 +307,6 @@ def _manifest(
 
     def known_of(path: str) -> str | None:
         # Launchers are made here: no wheel knows them.
-        return known.get(path) if "/site-packages/" in path else None
+        return known.get(path) or None if "/site-packages/" in path else None
 
     return written(order.place, known_of, wrong, mtime=bytecode.source_time(order.interpreter.version))

@@ -60,6 +60,7 @@ __all__ = ["LAYOUT", "MARKER", "Handout", "Store"]
 
 LAYOUT = "v1"
 _LOOK_SECONDS = 0.02
+_GROUP_UMASK = 0o007
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,9 +93,24 @@ class Store:
         try:
             yield
         except OSError as error:
-            from envbuild.store.writing import explanation
+            from envbuild.system_errors import explanation
 
             raise explanation(error, self.home, needed) from error
+
+    @contextlib.contextmanager
+    def open_to_its_group(self) -> Iterator[None]:
+        """While this lasts, what this process and those it starts make in a shared store is its group's as well.
+
+        The umask is the whole process's: in a shared store, other threads make such files too meanwhile.
+        """
+        if not self.shared:
+            yield
+            return
+        before = os.umask(_GROUP_UMASK)
+        try:
+            yield
+        finally:
+            os.umask(before)
 
     # Locks
 
@@ -138,7 +154,7 @@ class Store:
         """Note which model asked for an environment; what cannot be noted is not."""
         path = self.root / "asked" / f"{environment.lock_hash}-{environment.interpreter.key}"
         line = f"{model}\n"
-        with contextlib.suppress(OSError, UnicodeError):
+        with self.open_to_its_group(), contextlib.suppress(OSError, UnicodeError):
             if path.exists() and line in path.read_text(encoding="utf-8"):
                 return
             self.make(path.parent)
@@ -235,7 +251,7 @@ def _environment(place: Path, lock_hash: str, descriptor: int, on_stale: Callabl
         linked=marker.linked,
     )
     why = _gone(marker)
-    if why is None and not os.access(environment.python, os.X_OK):
+    if why is None and not os.access(environment.python, os.X_OK, effective_ids=True):
         why = f"{environment.python} is gone"
     if why is not None:
         on_stale(why)

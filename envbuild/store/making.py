@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import secrets
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -123,7 +123,7 @@ class Making:
             if flight.answer is not None:
                 return flight.answer, False
             faults.point("held")
-            with self._slot(kind, report):
+            with self._slot(kind, report), self._store.open_to_its_group():
                 try:
                     made = make(flight.relayed(report))
                 except (BuildError, LockError) as error:
@@ -159,15 +159,24 @@ class Making:
         """While this lasts, nobody cleans the caches."""
         with contextlib.ExitStack() as stack:
             with self._store.explained():
-                self._store.make(self._store.home)
-                path = self._store.home / "cache.lock"
-                path.touch(self._store.file_mode)
-                held = flock.take_existing(path, shared=True)
+                held = cache_lock(self._store, shared=True)
                 while held is None:
                     time.sleep(LOOK_SECONDS)
-                    held = flock.take_existing(path, shared=True)
+                    held = cache_lock(self._store, shared=True)
                 stack.enter_context(held)
             yield
+
+
+def cache_lock(store: Store, *, shared: bool) -> flock.Held | None:
+    """The lock of the caches: shared by those who use them, exclusive for whoever cleans them; ``None`` if not now.
+
+    :raises OSError: it cannot be locked.
+    """
+    path = store.home / "cache.lock"
+    store.make(store.home)
+    with store.open_to_its_group():
+        path.touch(store.file_mode)
+    return flock.take_existing(path, shared=shared)
 
 
 def throw_away(store: Store, place: Path) -> None:
@@ -177,12 +186,22 @@ def throw_away(store: Store, place: Path) -> None:
     """
     trash = store.root / "trash"
     store.make(trash)
-    aside = Path(tempfile.mkdtemp(dir=trash))
-    with contextlib.suppress(FileNotFoundError):
-        os.rename(place, aside / "away")
+    aside = trash / secrets.token_hex(8)
+    try:
+        os.rename(place, aside)
+    except (FileNotFoundError, NotADirectoryError):
+        return
     faults.point("renamed away")
-    shutil.rmtree(aside, ignore_errors=True)
+    remove(aside)
     faults.point("removed")
+
+
+def remove(place: Path) -> None:
+    """Remove a directory or a file, whatever of it is still there."""
+    if place.is_dir() and not place.is_symlink():
+        shutil.rmtree(place, ignore_errors=True)
+    else:
+        place.unlink(missing_ok=True)
 
 
 def held_path(store: Store, name: str) -> Path:

@@ -29,7 +29,8 @@ class Fingerprint:
             facts = os.stat(program)
         except OSError:
             return None
-        return cls(size=facts.st_size, mtime=int(facts.st_mtime)) if os.access(program, os.X_OK) else None
+        may = os.access(program, os.X_OK, effective_ids=True)
+        return cls(size=facts.st_size, mtime=int(facts.st_mtime)) if may else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

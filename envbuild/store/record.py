@@ -15,7 +15,10 @@ from packaging.utils import canonicalize_name
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Distribution:
-    """An installed distribution, and the sha256 of each of its files that its RECORD gives, by path in the environment."""
+    """An installed distribution and its files, by path in the environment, each with the sha256 that its RECORD gives.
+
+    Some backends give none: it is empty then, as it is for RECORD itself.
+    """
 
     name: str
     version: str
@@ -40,18 +43,13 @@ def distributions(environment: Path) -> Iterator[Distribution]:
 
 def _rows(record: Path, site: str) -> dict[str, str]:
     with open(record, encoding="utf-8", errors="surrogateescape", newline="") as file:
-        rows = [(row[0], row[1]) for row in csv.reader(file) if len(row) >= 2]
-    return {
-        posixpath.normpath(f"{site}/{path}"): digest for path, text in rows if (digest := _sha256(text)) is not None
-    }
+        return {posixpath.normpath(f"{site}/{row[0]}"): _sha256(row[1]) for row in csv.reader(file) if len(row) >= 2}
 
 
-def _sha256(text: str) -> str | None:
-    """``sha256=…`` in URL-safe base64 without padding, as hexadecimal; ``None`` for anything else."""
+def _sha256(text: str) -> str:
+    """``sha256=…`` in URL-safe base64 without padding, as hexadecimal; empty for anything else."""
     kind, _, value = text.partition("=")
-    if kind != "sha256":
-        return None
     try:
-        return base64.urlsafe_b64decode(value + "=" * (-len(value) % 4)).hex()
+        return base64.urlsafe_b64decode(value + "=" * (-len(value) % 4)).hex() if kind == "sha256" else ""
     except (ValueError, binascii.Error):
-        return None
+        return ""

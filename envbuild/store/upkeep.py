@@ -13,7 +13,7 @@ from envbuild.progress import Report
 from envbuild.store import Store, flock
 from envbuild.store.collection import Collected, Collection, Hands, Kept, Limits, kept, listed
 from envbuild.store.lockfile import kept_lock
-from envbuild.store.making import environment_name, held_path, throw_away
+from envbuild.store.making import cache_lock, environment_name, held_path, remove, throw_away
 from envbuild.store.manifest import Finding
 from envbuild.store.marker import MARKER
 from envbuild.store.sizes import Sizes, inodes, sizes
@@ -95,6 +95,7 @@ class Upkeep:
         :raises StoreError: the store cannot be written.
         """
         with self._store.explained():
+            self._store.make(self.root / "held")
             with contextlib.ExitStack() as stack:
                 making = flock.take(
                     held_path(self._store, environment_name(one.lock_hash, one.path.name)), self._store.file_mode
@@ -131,7 +132,8 @@ class Upkeep:
 
     def _sweep(self) -> None:
         """Remove what the dead left behind, and what is over."""
-        shutil.rmtree(self.root / "trash", ignore_errors=True)
+        for left in (self.root / "trash").glob("*"):
+            remove(left)
         shutil.rmtree(self.root / "failures", ignore_errors=True)
         with contextlib.suppress(FileNotFoundError):
             for path in list((self.root / "held").iterdir()):
@@ -146,10 +148,7 @@ class Upkeep:
         Byte code that no environment shares goes as well.
         """
         with self._store.explained():
-            path = self.home / "cache.lock"
-            self._store.make(self.home)
-            path.touch(self._store.file_mode)
-            held = flock.take_existing(path, shared=False)
+            held = cache_lock(self._store, shared=False)
             if held is None:
                 return "the caches are in use by a build, and were left as they are"
             with held:

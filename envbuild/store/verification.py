@@ -64,5 +64,5 @@ def _against_records(place: Path, manifest: Manifest) -> Iterator[Finding]:
     for distribution in distributions(place):
         for path, digest in distribution.files.items():
             known = manifest.files.get(path)
-            if known is not None and known.sha256 != digest and path not in manifest.differing:
+            if known is not None and digest and known.sha256 != digest and path not in manifest.differing:
                 yield Finding("changed", path, f"is not what the RECORD of {distribution.name} says")

@@ -16,6 +16,8 @@ import sys
 import warnings
 
 READABLE = 0o444
+# The exit status that says: standard output holds what the system said, as [errno, strerror, filename].
+SYSTEM_ERROR = 9
 _UNCHECKED_HASH = 1
 
 
@@ -50,4 +52,8 @@ def _header(source: str, text: bytes) -> bytes:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except OSError as error:
+        json.dump([error.errno, error.strerror, error.filename], sys.stdout)
+        sys.exit(SYSTEM_ERROR)

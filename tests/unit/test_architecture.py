@@ -32,8 +32,18 @@ TABLE = (
     ("lock", "requirement"),
     ("model",),
     ("signature",),
-    ("document", "files", "request", "settings"),
-    ("conda_names", "errors", "faults", "process", "progress", "redaction", "system_packages", "target", "worker"),
+    ("document", "files", "request", "settings", "system_errors"),
+    (
+        "conda_names",
+        "errors",
+        "faults",
+        "process",
+        "progress",
+        "redaction",
+        "system_packages",
+        "target",
+        "worker",
+    ),
 )
 ROW = {room: number for number, row in enumerate(TABLE) for room in row}
 
