@@ -58,7 +58,7 @@ class Bench:
 
     def envbuild(self, *words: str | Path) -> str:
         """What a command of envbuild's prints."""
-        return checked([sys.executable, "-m", "envbuild", *map(str, words), "-q"], self.environ)
+        return checked([str(Path(sys.executable).with_name("envbuild")), *map(str, words), "-q"], self.environ)
 
     def forget_environments(self) -> None:
         """Empty the store, but for its locks; the cache stays warm."""

@@ -1,6 +1,6 @@
 """``python -m envbuild``."""
 
-from envbuild.cli import main
+from envbuild.cli import program
 
 if __name__ == "__main__":
-    main()
+    program()

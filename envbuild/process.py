@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
 _DRAIN_SECONDS = 3.0
+# Milliseconds: what fits into the C int that poll takes.
+_LONGEST_POLL = 2**31 - 1
 
 
 class TimedOutWaiting(Exception):
@@ -79,6 +82,9 @@ class Child:
 
         :raises TimedOutWaiting: after ``timeout`` seconds.
         """
+        # With a timeout subprocess looks now and then, up to 50 ms too late; the kernel can say it at once.
+        if timeout is not None and not _ended_within(self.pid, timeout):
+            timeout = 0.0
         try:
             return self._popen.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -102,6 +108,20 @@ class Child:
     def _signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, number)
+
+
+def _ended_within(pid: int, seconds: float) -> bool:
+    """Wait for a child to end; whether it did, or nothing can be said here."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except (AttributeError, OSError):
+        return True
+    try:
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        return bool(poll.poll(min(seconds * 1000, _LONGEST_POLL)))
+    finally:
+        os.close(descriptor)
 
 
 class _Spawner:

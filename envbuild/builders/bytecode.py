@@ -1,8 +1,11 @@
 """Byte code: compiled once a wheel and interpreter, kept beside uv's cache, put into every environment with that wheel.
 
-An entry is named by the sha256 of the locked wheel; of a wheel that was built here, by that of its sources. It holds
-the byte code of every source but those below ``tests`` (which no prediction imports), and the true sha256 of files that
-the wheel's own RECORD gets wrong.
+An entry is named by the sha256 of the locked wheel; of a wheel that was built here, by that of its files. It holds the
+byte code of every source but those below ``tests`` (which no prediction imports), and the true sha256 of every file
+that the wheel has in site-packages: RECORDs are wrong at times.
+
+What is kept already is put into the environment while uv fills it: most of a build from a warm cache is waiting for
+the disk.
 """
 
 from __future__ import annotations
@@ -14,26 +17,25 @@ import os
 import posixpath
 import shutil
 import tempfile
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from types import TracebackType
 
 from envbuild import faults, process
 from envbuild.builders import Order, links
 from envbuild.errors import BuildError
 from envbuild.progress import Report, Step
 from envbuild.store.manifest import sha256_of
-from envbuild.store.record import Distribution
+from envbuild.store.record import Distribution, distributions
 
 # CPython 3.6 has no hash-based byte code: its sources get this time (1980, as in a reproducible wheel).
 SOURCE_TIME = 315532800
 _COMPILER = Path(__file__).resolve().parent.parent / "worker" / "compiling.py"
 # Its exit status that says: standard output holds what the system said, as [errno, strerror, filename].
 _SYSTEM_ERROR = 9
-_VERSION = 1
+_VERSION = 2
 _ENTRY = "entry.json"
 
 
@@ -43,71 +45,160 @@ def source_time(python: str) -> int | None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """What is in an environment now."""
+
+    versions: Mapping[str, str]
+    """The distributions by name."""
+    files: Mapping[str, str]
+    """The true sha256 of each file in site-packages, as far as it is known."""
+    differing: frozenset[str]
+    """The files that some distribution's RECORD gets wrong."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Entry:
-    """Where a distribution's byte code is kept."""
+    """What is kept of one wheel."""
 
     folder: Path
-    distribution: Distribution
+    files: Mapping[str, str]
+    """The true sha256 of its files in site-packages."""
+    wrong: tuple[str, ...]
+    """Those that its RECORD gets wrong."""
+    bytecode: Mapping[str, str]
 
 
-def completed(
-    order: Order, found: Sequence[Distribution], report: Report
-) -> tuple[Mapping[str, str], Mapping[str, str]]:
-    """Put byte code into an environment, compiling what nobody has compiled yet.
+class ByteCode:
+    """The byte code of one environment in the making, to be used in a ``with`` statement around its installation."""
 
-    :return: the sha256 of the files that the distributions' RECORDs get wrong, and those of the byte code.
-    :raises BuildError: the compiler cannot be run.
-    """
-    found = [*found, _unclaimed(order, found)]
-    wheels = {package.name: package.sha256 for package in order.lock.packages if package.kind == "wheel"}
-    owned, wrong = _owned(order, found)
-    entries = [
-        _Entry(folder=_folder(order, mine, wheels.get(mine.name) if mine == one else None), distribution=mine)
-        for one, mine in zip(found, owned)
-    ]
-    new = [entry for entry in entries if not (entry.folder / _ENTRY).exists()]
-    if new:
-        _make(order, new, report)
-    placed: dict[str, str] = {}
-    made: set[str] = set()
-    for entry in entries:
-        facts: dict[str, Any] = json.loads((entry.folder / _ENTRY).read_bytes())
-        wrong.update(facts["wrong"])
-        for path, digest in facts["bytecode"].items():
-            target = f"{order.place}/{path}"
-            folder = posixpath.dirname(target)
-            if folder not in made:
-                os.makedirs(folder, exist_ok=True)
-                made.add(folder)
-            if path not in placed:
+    def __init__(self, order: Order) -> None:
+        self._order = order
+        self._folder = order.bytecode / f"{order.interpreter.key}-{_VERSION}"
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="envbuild-bytecode")
+        self._early: Future[tuple[dict[str, _Entry], dict[str, str]]] | None = None
+        self._wheels = {p.name: p.sha256 for p in order.lock.packages if p.kind == "wheel"}
+
+    def __enter__(self) -> ByteCode:
+        self._early = self._pool.submit(self._place_early)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # It must not write into a place that is cleared.
+        self._pool.shutdown(cancel_futures=True)
+
+    def _place_early(self) -> tuple[dict[str, _Entry], dict[str, str]]:
+        """Put in place what is kept of the locked wheels, while they are installed; what they disagree on waits."""
+        known = {name: entry for name, sha256 in self._wheels.items() if (entry := _read(self._folder / sha256))}
+        claims: dict[str, set[str]] = {}
+        for entry in known.values():
+            for path, digest in entry.bytecode.items():
+                claims.setdefault(path, set()).add(digest)
+        placed: dict[str, str] = {}
+        made: set[str] = set()
+        for entry in known.values():
+            for path, digest in entry.bytecode.items():
+                if path not in placed and len(claims[path]) == 1:
+                    self._put(entry, path, made)
+                    placed[path] = digest
+        return known, placed
+
+    def _put(self, entry: _Entry, path: str, made: set[str]) -> None:
+        target = f"{self._order.place}/{path}"
+        folder = posixpath.dirname(target)
+        if folder not in made:
+            os.makedirs(folder, exist_ok=True)
+            made.add(folder)
+        links.place(f"{entry.folder}/{path}", target, self._order.link_mode)
+
+    def completed(self, report: Report) -> Contents:
+        """Put in place the rest, now that everything is installed; what nobody has compiled yet is compiled.
+
+        :raises BuildError: the compiler cannot be run.
+        """
+        assert self._early is not None, "it is used in a with statement"  # noqa: S101 - ours alone
+        known, placed = self._early.result()
+        found = list(distributions(self._order.place, {name: entry.files for name, entry in known.items()}))
+        owned, differing = _owned(self._order, [*found, _unclaimed(self._order, found)])
+        entries = self._entries(found, owned, known, report)
+        files: dict[str, str] = {}
+        wanted: dict[str, tuple[_Entry, str]] = {}
+        for entry in entries:
+            files.update(entry.files)
+            differing.update(entry.wrong)
+            for path, digest in entry.bytecode.items():
+                wanted.setdefault(path, (entry, digest))
+        self._place_late(placed, wanted)
+        files.update({path: digest for path, (_, digest) in wanted.items()})
+        faults.point("byte code linked")
+        return Contents(versions={one.name: one.version for one in found}, files=files, differing=frozenset(differing))
+
+    def _entries(
+        self,
+        found: Sequence[Distribution],
+        owned: Sequence[Distribution],
+        known: Mapping[str, _Entry],
+        report: Report,
+    ) -> list[_Entry]:
+        """What is kept of each distribution, made where it is not."""
+        kept: list[_Entry] = []
+        new: list[tuple[Path, Distribution]] = []
+        for one, mine in zip([*found, None], owned):
+            whole = one is not None and one == mine
+            if whole and mine.name in known:
+                kept.append(known[mine.name])
+                continue
+            sha256 = self._wheels.get(mine.name) if whole else None
+            folder = self._folder / (sha256 or _digest(self._order, mine))
+            entry = _read(folder)
+            if entry is None:
+                new.append((folder, mine))
+            else:
+                kept.append(entry)
+        return [*kept, *(_make(self._order, new, report) if new else ())]
+
+    def _place_late(self, placed: Mapping[str, str], wanted: Mapping[str, tuple[_Entry, str]]) -> None:
+        made: set[str] = set()
+        for path in placed.keys() - wanted.keys():
+            os.unlink(f"{self._order.place}/{path}")
+        for path, (entry, digest) in wanted.items():
+            if placed.get(path) != digest:
                 with contextlib.suppress(FileNotFoundError):
-                    # A build that ran among the packages may have left its own.
-                    os.unlink(target)
-                links.place(f"{entry.folder}/{path}", target, order.link_mode)
-                placed[path] = digest
-    faults.point("byte code linked")
-    return wrong, placed
+                    # Another's; or a build that ran among the packages has left its own.
+                    os.unlink(f"{self._order.place}/{path}")
+                self._put(entry, path, made)
 
 
-def _owned(order: Order, found: Sequence[Distribution]) -> tuple[list[Distribution], dict[str, str]]:
-    """The distributions with what is there of their files, and the true sha256 of what is another's.
+def _read(folder: Path) -> _Entry | None:
+    try:
+        with open(folder / _ENTRY, "rb") as file:
+            content = json.load(file)
+    except FileNotFoundError:
+        return None
+    return _Entry(folder=folder, files=content["files"], wrong=tuple(content["wrong"]), bytecode=content["bytecode"])
+
+
+def _owned(order: Order, found: Sequence[Distribution]) -> tuple[list[Distribution], set[str]]:
+    """The distributions with what is there of their files, and what is another's.
 
     Where several wheels hold a file of one name, it is of whichever was unpacked last; only where all of them hold the
     same bytes is it each one's own.
     """
-    claims = Counter(path for one in found for path in one.files)
+    claims: dict[str, list[str]] = {}
+    for one in found:
+        for path, digest in one.files.items():
+            claims.setdefault(path, []).append(digest)
     true = {
         path: sha256_of(f"{order.place}/{path}")
-        for path, count in claims.items()
-        if count > 1 and (order.place / path).is_file()
+        for path, digests in claims.items()
+        if len(set(digests)) > 1 and (order.place / path).is_file()
     }
     owned = []
-    others: dict[str, str] = {}
+    others: set[str] = set()
     for one in found:
-        foreign = {
-            path: true[path] for path, digest in one.files.items() if digest and true.get(path, digest) != digest
-        }
-        others.update(foreign)
+        foreign = {path for path in true.keys() & one.files.keys() if one.files[path] not in ("", true[path])}
+        others |= foreign
         files = {path: digest for path, digest in one.files.items() if path not in foreign}
         owned.append(replace(one, files=files) if foreign else one)
     return owned, others
@@ -117,19 +208,16 @@ def _unclaimed(order: Order, found: Sequence[Distribution]) -> Distribution:
     """What lies in site-packages and is no distribution's: uv's own hook, which every start imports."""
     claimed = {path for one in found for path in one.files}
     there = (path.relative_to(order.place).as_posix() for path in order.place.glob("lib/python*/site-packages/*.py"))
-    return Distribution(name="", version="", record="", files={path: "" for path in there if path not in claimed})
+    return Distribution(name="", version="", files={path: "" for path in there if path not in claimed})
 
 
-def _folder(order: Order, distribution: Distribution, wheel: str | None) -> Path:
-    kind = order.bytecode / f"{order.interpreter.key}-{_VERSION}"
-    if wheel is not None:
-        return kind / wheel
-    # What was built here may be other bytes than last time: its files decide.
+def _digest(order: Order, distribution: Distribution) -> str:
+    """What names the entry of a wheel that was built here, and may be other bytes than last time: its files."""
     digest = hashlib.sha256()
     for path in sorted(filter(_is_in_site, distribution.files)):
         content = sha256_of(f"{order.place}/{path}") if (order.place / path).is_file() else "-"
         digest.update(f"{path}\0{distribution.files[path]}\0{content}\n".encode("utf-8", "surrogateescape"))
-    return kind / digest.hexdigest()
+    return digest.hexdigest()
 
 
 def _sources(distribution: Distribution) -> Iterator[str]:
@@ -144,20 +232,21 @@ def _is_in_site(path: str) -> bool:
     return "/site-packages/" in path
 
 
-def _make(order: Order, entries: Sequence[_Entry], report: Report) -> None:
+def _make(order: Order, new: Sequence[tuple[Path, Distribution]], report: Report) -> list[_Entry]:
     """Compile what is new, each distribution into a directory of its own, which gets its name when it is whole."""
-    count = sum(1 for entry in entries for _ in _sources(entry.distribution))
-    report(Step("compiling", f"byte code of {len(entries)} packages", count=count))
-    parent = entries[0].folder.parent
+    count = sum(1 for _, distribution in new for _ in _sources(distribution))
+    report(Step("compiling", f"byte code of {len(new)} packages", count=count))
+    parent = new[0][0].parent
     parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=parent, prefix=".new-") as name:
-        jobs = [(Path(name) / str(number), entry) for number, entry in enumerate(entries)]
-        _compile(order, [job for folder, entry in jobs for job in _jobs(order, folder, entry.distribution)])
+        folders = [Path(name) / str(number) for number in range(len(new))]
+        _compile(order, [job for folder, (_, one) in zip(folders, new) for job in _jobs(order, folder, one)])
         faults.point("compiled")
-        for folder, entry in jobs:
-            _keep(order, folder, entry)
+        for folder, (place, one) in zip(folders, new):
+            _keep(order, folder, place, one)
     faults.point("byte code kept")
-    report(Step("compiling", f"byte code of {len(entries)} packages", done=True, count=count))
+    report(Step("compiling", f"byte code of {len(new)} packages", done=True, count=count))
+    return [entry for place, _ in new if (entry := _read(place)) is not None]
 
 
 def _jobs(order: Order, folder: Path, distribution: Distribution) -> Iterator[list[str]]:
@@ -197,25 +286,25 @@ def _compile(order: Order, jobs: Sequence[list[str]]) -> None:
         list(pool.map(run, [by_size[number::share] for number in range(share)]))
 
 
-def _keep(order: Order, folder: Path, entry: _Entry) -> None:
+def _keep(order: Order, folder: Path, place: Path, distribution: Distribution) -> None:
     bytecode = {
         path: sha256_of(f"{folder}/{path}")
-        for source in _sources(entry.distribution)
+        for source in _sources(distribution)
         if (folder / (path := _cached(source, order.interpreter.minor))).exists()
     }
-    wrong = _wrong(order, entry.distribution.files)
-    content = json.dumps({"bytecode": bytecode, "wrong": wrong}, sort_keys=True)
+    # What is made here is made anew each time: RECORD itself, and what says who installed it.
+    files = {
+        path: sha256_of(f"{order.place}/{path}")
+        for path in filter(_is_in_site, distribution.files)
+        if (distribution.files[path] or path.endswith(".py")) and (order.place / path).is_file()
+    }
+    wrong = [path for path, digest in files.items() if distribution.files[path] not in ("", digest)]
+    content = json.dumps({"files": files, "wrong": wrong, "bytecode": bytecode}, sort_keys=True)
     (folder / _ENTRY).write_text(content, encoding="utf-8")
     try:
-        os.rename(folder, entry.folder)
+        os.rename(folder, place)
     except OSError:
         # Another build kept the same meanwhile.
-        if not (entry.folder / _ENTRY).exists():
-            shutil.rmtree(entry.folder, ignore_errors=True)
-            os.rename(folder, entry.folder)
-
-
-def _wrong(order: Order, files: Mapping[str, str]) -> dict[str, str]:
-    """The files whose content is not what their wheel's RECORD says, with what it is."""
-    there = [path for path in filter(_is_in_site, files) if files[path] and (order.place / path).is_file()]
-    return {path: digest for path in there if (digest := sha256_of(f"{order.place}/{path}")) != files[path]}
+        if not (place / _ENTRY).exists():
+            shutil.rmtree(place, ignore_errors=True)
+            os.rename(folder, place)

@@ -16,7 +16,8 @@ from pathlib import Path
 from packaging.version import Version
 
 from envbuild import faults, process, system_packages, uv
-from envbuild.builders import Order, bytecode
+from envbuild.builders import Order
+from envbuild.builders.bytecode import ByteCode, Contents, source_time
 from envbuild.errors import (
     BuildError,
     BuildTimedOut,
@@ -29,7 +30,6 @@ from envbuild.progress import Report, Step
 from envbuild.repairs.rules import Switch
 from envbuild.spec import digest_of
 from envbuild.store.manifest import Manifest, written
-from envbuild.store.record import Distribution, distributions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +56,10 @@ class VirtualenvBuilder:
         _refuse_builds(order)
         _create(order, report)
         faults.point("virtualenv made")
-        with tempfile.TemporaryDirectory(prefix="envbuild-build-") as name:
+        with (
+            tempfile.TemporaryDirectory(prefix="envbuild-build-") as name,
+            ByteCode(order) as bytecode,
+        ):
             scratch = Path(name)
             local = {package.name: _local_copy(package, order, scratch) for package in order.lock.packages}
             for batch in _batches(order.lock.packages, order.lock.build, local):
@@ -67,10 +70,9 @@ class VirtualenvBuilder:
                         raise
                     _install_apart(batch, order, scratch, report)
                 faults.point("installed")
-        found = list(distributions(order.place))
-        _check(order, found)
-        wrong, compiled = bytecode.completed(order, found, report)
-        return _manifest(order, found, wrong, compiled)
+            contents = bytecode.completed(report)
+        _check(order, contents.versions)
+        return _manifest(order, contents)
 
 
 def _refuse_builds(order: Order) -> None:
@@ -281,12 +283,11 @@ def _sdist_failed(words: str, lines: list[str]) -> SdistFailed:
     )
 
 
-def _check(order: Order, found: Iterable[Distribution]) -> None:
+def _check(order: Order, installed: Mapping[str, str]) -> None:
     """Be sure that what is installed is exactly the lock.
 
     :raises BuildError: something else is there, or something is missing.
     """
-    installed = {distribution.name: distribution.version for distribution in found}
     locked = {package.name: package.version for package in order.lock.packages}
     wrong = sorted(installed.keys() ^ locked.keys())
     wrong += [
@@ -298,15 +299,14 @@ def _check(order: Order, found: Iterable[Distribution]) -> None:
         raise BuildError(f"what was installed is not the lock: {', '.join(wrong)}", hint="please report this")
 
 
-def _manifest(
-    order: Order, found: Iterable[Distribution], wrong: Mapping[str, str], compiled: Mapping[str, str]
-) -> Manifest:
-    """What is there now, all of it read-only; the sha256 of a file is its RECORD's, unless that is known to be wrong."""
-    known = {path: digest for distribution in found for path, digest in distribution.files.items()}
-    known |= {**wrong, **compiled}
+def _manifest(order: Order, contents: Contents) -> Manifest:
+    """What is there now, all of it read-only.
 
-    def known_of(path: str) -> str | None:
-        # Launchers are made here: no wheel knows them.
-        return known.get(path) or None if "/site-packages/" in path else None
-
-    return written(order.place, known_of, wrong, mtime=bytecode.source_time(order.interpreter.version))
+    :raises BuildError: something is missing.
+    """
+    known = contents.files
+    made = written(order.place, known.get, contents.differing, mtime=source_time(order.interpreter.version))
+    missing = sorted(known.keys() - made.files.keys())
+    if missing:
+        raise BuildError(f"{len(missing)} files were not installed, {missing[0]} among them", hint="please report this")
+    return made

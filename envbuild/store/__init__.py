@@ -6,6 +6,7 @@
     ├── uv/                              uv's cache: on the same file system, so that files are linked
     ├── bytecode/<interpreter>/<wheel>/  byte code, compiled once a wheel, linked into every environment
     ├── python/                          Pythons that uv fetched
+    ├── interpreters/<version>.json      where the Python of a version was found
     ├── sdists/<sha256>                  sdists that were read for what they are built with
     ├── default-index-<uv's version>     uv's own word for the index that it asks when none is given
     └── store/v1/
@@ -51,10 +52,10 @@ from pathlib import Path
 from envbuild import interpreters
 from envbuild.environment import Environment
 from envbuild.errors import StoreUntrusted
-from envbuild.interpreters import Interpreter
+from envbuild.interpreters import Fingerprint, Interpreter
 from envbuild.settings import Settings
 from envbuild.store import flock
-from envbuild.store.marker import MARKER, Fingerprint, Marker
+from envbuild.store.marker import MARKER, Marker
 
 __all__ = ["LAYOUT", "MARKER", "Handout", "Store"]
 

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from envbuild import faults
 from envbuild.errors import BuildError, EnvbuildError, LockError, StoreError
-from envbuild.interpreters import Interpreter
+from envbuild.interpreters import Fingerprint, Interpreter
 from envbuild.lock import Lock, write_lock
 from envbuild.progress import Report
 from envbuild.settings import Settings
@@ -25,7 +25,7 @@ from envbuild.store.failures import Failures
 from envbuild.store.flight import LOOK_SECONDS, Flight, single_flight, slot
 from envbuild.store.lockfile import PYLOCK
 from envbuild.store.manifest import MANIFEST, READABLE, Entry, Manifest, digest_of
-from envbuild.store.marker import MARKER, Fingerprint, Marker
+from envbuild.store.marker import MARKER, Marker
 from envbuild.store.writing import sync_directory, write_whole
 
 _Answer = TypeVar("_Answer")

@@ -3,34 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from envbuild.interpreters import Interpreter
+from envbuild.interpreters import Fingerprint, Interpreter
 
 MARKER = "envbuild.json"
 _VERSION = 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fingerprint:
-    """What tells an interpreter's program from another at the same path without running it."""
-
-    size: int
-    mtime: int
-    """Seconds since the epoch: archives keep no more."""
-
-    @classmethod
-    def of(cls, program: str) -> Fingerprint | None:
-        """A program's; ``None`` where there is none that can be run."""
-        try:
-            facts = os.stat(program)
-        except OSError:
-            return None
-        may = os.access(program, os.X_OK, effective_ids=True)
-        return cls(size=facts.st_size, mtime=int(facts.st_mtime)) if may else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,28 +22,30 @@ class Distribution:
 
     name: str
     version: str
-    record: str
-    """The path of its RECORD; empty where it has none."""
     files: Mapping[str, str]
 
 
-def distributions(environment: Path) -> Iterator[Distribution]:
-    """What is installed in an environment."""
+def distributions(environment: Path, known: Mapping[str, Mapping[str, str]] | None = None) -> Iterator[Distribution]:
+    """What is installed in an environment.
+
+    :param known: the files of distributions whose RECORD need not be read, by name.
+    """
     for site in (environment / "lib").glob("python*/site-packages"):
         for folder in site.glob("*.dist-info"):
-            name, _, version = folder.name.removesuffix(".dist-info").rpartition("-")
-            record = folder / "RECORD"
-            yield Distribution(
-                name=str(canonicalize_name(name)),
-                version=version,
-                record=record.relative_to(environment).as_posix() if record.exists() else "",
-                files=_rows(record, site.relative_to(environment).as_posix()) if record.exists() else {},
-            )
+            stem, _, version = folder.name.removesuffix(".dist-info").rpartition("-")
+            name = str(canonicalize_name(stem))
+            files = None if known is None else known.get(name)
+            if files is None:
+                files = _rows(folder / "RECORD", site.relative_to(environment).as_posix())
+            yield Distribution(name=name, version=version, files=files)
 
 
 def _rows(record: Path, site: str) -> dict[str, str]:
-    with open(record, encoding="utf-8", errors="surrogateescape", newline="") as file:
-        return {posixpath.normpath(f"{site}/{row[0]}"): _sha256(row[1]) for row in csv.reader(file) if len(row) >= 2}
+    try:
+        with open(record, encoding="utf-8", errors="surrogateescape", newline="") as file:
+            return {posixpath.normpath(f"{site}/{row[0]}"): _sha256(row[1]) for row in csv.reader(file) if len(row) > 1}
+    except FileNotFoundError:
+        return {}
 
 
 def _sha256(text: str) -> str:
