@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from envbuild.progress import Report, Step
 from envbuild.store import flock
 from envbuild.store.lockfile import kept_lock
 from envbuild.store.marker import MARKER, read_marker
-from envbuild.store.sizes import Inodes, bytes_of, cached_packages, inodes, overlap
+from envbuild.store.sizes import Inodes, cached_packages, inodes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,69 +191,91 @@ class Collection:
         """Remove until everything takes at most so many bytes; gives those before and after."""
         self._report(Step("removing", "what is too much: counting"))
         taken = _Taken(self._home, self._all)
-        taken.forget(self._removed)
-        before = taken.bytes()
-        if before > most:
-            self._clean(taken)
+        for one in self._removed:
+            taken.remove(one)
+        before = taken.bytes
+        cleaned = taken.clean_unneeded() if before > most else []
         for one in list(self._stays):
-            if taken.bytes() <= most:
+            if taken.bytes <= most:
                 break
             if self._remove(one):
-                taken.forget([one])
-                self._clean(taken)
-        if taken.bytes() > most:
-            self._clean(taken, everything=True)
-        return before, taken.bytes()
+                taken.remove(one)
+                cleaned += taken.clean_unneeded()
+        everything = taken.bytes > most
+        if everything:
+            taken.clean_all()
+        if (everything or cleaned) and not self._clean([] if everything else cleaned):
+            return before, _Taken(self._home, self._stays).bytes
+        return before, taken.bytes
 
-    def _clean(self, taken: _Taken, *, everything: bool = False) -> None:
-        """Clean the download cache of what no environment has; of all, where that is not enough."""
-        names = ["*"] if everything else taken.unneeded()
-        if not names:
-            return
-        why = self._hands.clean([] if everything else names)
+    def _clean(self, packages: Sequence[str]) -> bool:
+        """Clean the download cache of packages, or of all where none is named; whether that could be done."""
+        why = self._hands.clean(packages)
         if why is not None:
-            if why not in self._left:
-                self._left.append(why)
-            return
-        self._cleaned += names
-        taken.clean(names)
+            self._left.append(why)
+            return False
+        self._cleaned += packages or ["*"]
+        return True
 
 
 class _Taken:
-    """What the home takes: the environments, the unpacked packages in the cache, and the rest."""
+    """What the home takes: the environments, the unpacked packages in the cache, the rest of the caches, the rest.
+
+    It is counted once and then followed: each file has as many holders as it is in of these.
+    """
 
     def __init__(self, home: Path, environments: Iterable[Kept]) -> None:
-        self._environments: dict[Path, Inodes] = {one.path: inodes(one.path) for one in environments}
-        self._packages = {one.path: _package_names(one.path) for one in environments}
-        self._cached: dict[str, Inodes] = dict(cached_packages(home / "uv"))
-        everything = inodes(home)
-        known = {inode for one in (*self._environments.values(), *self._cached.values()) for inode in one}
-        self._rest: Inodes = {inode: size for inode, size in everything.items() if inode not in known}
-        self._misc = inodes(home / "uv").keys() | inodes(home / "bytecode").keys() | inodes(home / "sdists").keys()
+        self.bytes = 0
+        self._holders: Counter[tuple[int, int]] = Counter()
+        self._environments: dict[Path, Inodes] = {}
+        self._packages: dict[Path, frozenset[str]] = {}
+        self._held: Counter[tuple[int, int]] = Counter()
+        """How many environments hold a file."""
+        for one in environments:
+            self._environments[one.path] = self._add(inodes(one.path))
+            self._packages[one.path] = _package_names(one.path)
+            self._held.update(self._environments[one.path].keys())
+        self._cached = {name: self._add(found) for name, found in cached_packages(home / "uv").items()}
+        caches = (inodes(home / name) for name in ("uv", "bytecode", "sdists"))
+        self._caches = self._add(self._unknown({inode: size for one in caches for inode, size in one.items()}))
+        self._add(self._unknown(inodes(home)))
 
-    def bytes(self) -> int:
-        return bytes_of(self._rest, *self._environments.values(), *self._cached.values())
+    def _unknown(self, found: Inodes) -> Inodes:
+        return {inode: size for inode, size in found.items() if inode not in self._holders}
 
-    def forget(self, removed: Iterable[Kept]) -> None:
-        for one in removed:
-            self._environments.pop(one.path, None)
-            self._packages.pop(one.path, None)
+    def _add(self, found: Inodes) -> Inodes:
+        self.bytes += sum(size for inode, size in found.items() if inode not in self._holders)
+        self._holders.update(found.keys())
+        return found
 
-    def unneeded(self) -> list[str]:
-        """The cached packages that no environment has."""
+    def _drop(self, found: Inodes) -> None:
+        self._holders.subtract(found.keys())
+        self.bytes -= sum(size for inode, size in found.items() if self._holders[inode] == 0)
+
+    def remove(self, environment: Kept) -> None:
+        """Without an environment."""
+        found = self._environments.pop(environment.path)
+        del self._packages[environment.path]
+        self._held.subtract(found.keys())
+        self._drop(found)
+
+    def clean_unneeded(self) -> list[str]:
+        """Without the cached packages that no environment has; gives their names."""
         needed = {name for names in self._packages.values() for name in names}
-        return sorted(
+        names = [
             name
             for name, found in self._cached.items()
-            if name not in needed and not overlap(found, self._environments.values())
-        )
-
-    def clean(self, names: Sequence[str]) -> None:
-        if list(names) == ["*"]:
-            self._cached.clear()
-            self._rest = {inode: size for inode, size in self._rest.items() if inode not in self._misc}
+            if name not in needed and not any(self._held[inode] > 0 for inode in found)
+        ]
         for name in names:
-            self._cached.pop(name, None)
+            self._drop(self._cached.pop(name))
+        return sorted(names)
+
+    def clean_all(self) -> None:
+        """Without the caches."""
+        for found in (*self._cached.values(), self._caches):
+            self._drop(found)
+        self._cached, self._caches = {}, {}
 
 
 def _package_names(place: Path) -> frozenset[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -43,11 +43,6 @@ def inodes(folder: Path) -> Inodes:
     return found
 
 
-def bytes_of(*several: Inodes) -> int:
-    """The bytes of files that may be in several of these, each counted once."""
-    return sum({inode: size for one in several for inode, size in one.items()}.values())
-
-
 def sizes(folder: Path) -> Sizes:
     """What an environment takes, honest about links: a clone looks like a file of its own, since no system says more."""
     names: dict[tuple[int, int], list[int]] = {}
@@ -69,8 +64,3 @@ def cached_packages(cache: Path) -> Mapping[str, Inodes]:
             name = str(canonicalize_name(info.name.partition("-")[0]))
             found.setdefault(name, {}).update(inodes(folder))
     return found
-
-
-def overlap(inodes: Inodes, others: Iterable[Inodes]) -> bool:
-    """Whether any of these files is in one of the others too."""
-    return any(not other.keys().isdisjoint(inodes) for other in others)

@@ -154,19 +154,20 @@ class Upkeep:
             with held:
                 uv.clean_cache(self.home, packages, report)
                 faults.point("cache cleaned")
-                _clean_bytecode(self._store.bytecode)
+                self._clean_bytecode(everything=not packages)
                 if not packages:
                     shutil.rmtree(self.home / "sdists", ignore_errors=True)
         return None
 
+    def _clean_bytecode(self, *, everything: bool) -> None:
+        """Remove the byte code that no environment has a link to, nor, unless everything goes, a wheel of."""
+        locks = [] if everything else [kept_lock(one.path) for one in listed(self.root)]
+        needed = {package.sha256 for lock in locks if lock is not None for package in lock.packages}
+        for entry in self._store.bytecode.glob("*/*"):
+            compiled = next(entry.rglob("*.pyc"), None)
+            if entry.name not in needed and (compiled is None or compiled.stat().st_nlink == 1):
+                shutil.rmtree(entry, ignore_errors=True)
+
 
 def _would_remove(one: Kept) -> str | None:
     return "it is in use" if one.in_use else None
-
-
-def _clean_bytecode(folder: Path) -> None:
-    """Remove the byte code that no environment has a link to."""
-    for entry in folder.glob("*/*"):
-        compiled = next((path for path in entry.rglob("*.pyc")), None)
-        if compiled is None or compiled.stat().st_nlink == 1:
-            shutil.rmtree(entry, ignore_errors=True)
