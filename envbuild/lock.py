@@ -229,35 +229,84 @@ def read_lock(text: str, name: str, python: str, target: Target) -> Lock:
 
 
 def read_kept(text: str, name: str) -> Lock:
-    """A lock of envbuild's own, for whatever Python and target it is.
+    """A lock that :func:`write_lock` wrote, for whatever Python and target it is; in a third of :func:`read_lock`'s time.
+
+    One file a package, and the hash of all: what PEP 751 checks and chooses was checked and chosen when it was written.
 
     :raises LockInvalid: it is none, or damaged.
     """
     try:
-        table = tomllib.loads(text)["tool"]["envbuild"]
-        python, wanted = str(table["python"]), Target(str(table["python-tag"]), str(table["platform"]))
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise LockInvalid("this is no lock of envbuild's", place=Place(name)) from error
-    return read_lock(text, name, python, wanted)
+        content = tomllib.loads(text)
+        table = content["tool"]["envbuild"]
+        lock = Lock(
+            python=str(table["python"]),
+            target=Target(str(table["python-tag"]), str(table["platform"])),
+            packages=_sorted(_safe(_kept_package(entry)) for entry in content["packages"]),
+            build=tuple(_build_from(entry) for entry in table.get("build", ())),
+            origin=_origin_from(table),
+        )
+        if table["version"] != TABLE_VERSION or table["hash"] != lock.hash:
+            raise LockInvalid("the lock is damaged, or another version's")
+    except (LockInvalid, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise LockInvalid(f"this is no lock that envbuild kept: {error}", place=Place(name)) from error
+    return lock
+
+
+def _kept_package(entry: Mapping[str, Any]) -> LockedPackage:
+    """A package's table, as :func:`_to_package` made it."""
+    kind, source = next((known, entry[key]) for known, key in _SOURCES.items() if key in entry)
+    source = source[0] if kind == "wheel" else source
+    own = entry.get("tool", {}).get("envbuild", {})
+    return LockedPackage(
+        name=entry["name"],
+        version=entry.get("version"),
+        kind=kind,
+        sha256=own.get("digest", "") if kind == "directory" else source.get("hashes", {}).get("sha256", ""),
+        url=source.get("url"),
+        path=source.get("path"),
+        file_name=source.get("name"),
+        size=source.get("size"),
+        uploaded=source.get("upload-time"),
+        commit=source.get("commit-id"),
+        subdirectory=source.get("subdirectory"),
+        editable=bool(source.get("editable")),
+        extras=tuple(own.get("extras", ())),
+    )
+
+
+_SOURCES: Mapping[Kind, str] = {
+    "wheel": "wheels",
+    "sdist": "sdist",
+    "vcs": "vcs",
+    "archive": "archive",
+    "directory": "directory",
+}
+
+
+def check_target(lock: Lock, target: Target, place: Place | None = None) -> None:
+    """Refuse a lock for another target, unless a repair moved it there: that it did is in the lock.
+
+    :raises LockStale: it is for another.
+    """
+    moved = any(notice.code in PYTHON_REPAIRS for notice in lock.origin.notices)
+    if lock.target != target and not (moved and lock.target.platform == target.platform):
+        raise LockStale(
+            f"the lock is for {lock.target}; {target} is wanted",
+            place=place,
+            hint="envbuild lock --update makes one for this machine",
+        )
 
 
 def _ours(pylock: Pylock, table: Mapping[str, Any], target: Target, place: Place) -> Lock:
     if table["version"] != TABLE_VERSION:
         raise LockInvalid(f"the lock's table has version {table['version']}, this envbuild reads {TABLE_VERSION}")
     lock_target = Target(str(table["python-tag"]), str(table["platform"]))
-    origin = _origin_from(table)
-    # A repair may have found another Python to be the right one; that it did is in the lock.
-    moved = any(notice.code in PYTHON_REPAIRS for notice in origin.notices)
-    if lock_target != target and not (moved and lock_target.platform == target.platform):
-        raise LockStale(
-            f"the lock is for {lock_target}; {target} is wanted",
-            place=place,
-            hint="envbuild lock --update makes one for this machine",
-        )
+    stated = Lock(python=str(table["python"]), target=lock_target, packages=(), origin=_origin_from(table))
+    check_target(stated, target, place)
     lock = replace(
-        _foreign(pylock, str(table["python"]), lock_target),
+        _foreign(pylock, stated.python, lock_target),
         build=tuple(_build_from(entry) for entry in table.get("build", ())),
-        origin=origin,
+        origin=stated.origin,
     )
     if table.get("hash") not in (None, lock.hash):
         raise LockInvalid(

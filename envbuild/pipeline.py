@@ -31,7 +31,7 @@ from envbuild.errors import (
 )
 from envbuild.indexes import Indexes, choose
 from envbuild.interpreters import Interpreter, fits
-from envbuild.lock import PYTHON_REPAIRS, Lock, read_lock, read_lock_file, write_lock
+from envbuild.lock import PYTHON_REPAIRS, Lock, check_target, read_kept, read_lock_file, write_lock
 from envbuild.model import Model, Notice, read_model
 from envbuild.override import Overridden
 from envbuild.progress import Report, Step, silent
@@ -161,7 +161,7 @@ def known_lock(asked: Asked, settings: Settings) -> Locked | None:
     if not settings.home.is_dir():
         return None
     indexes, _ = _indexes(asked.spec, settings)
-    lock = _kept(Store(settings), _key(asked.spec, settings, wanted, indexes), asked, wanted)
+    lock = _kept(Store(settings), _key(asked.spec, settings, wanted, indexes), wanted)
     return None if lock is None else Locked(asked=asked, lock=lock, source="kept", notices=lock.origin.notices)
 
 
@@ -240,7 +240,7 @@ def _kept_or_resolved(
     indexes, index_notices = _indexes(asked.spec, settings)
     notices = (*asked.spec.notices, *notices, *index_notices)
     store, key = Store(settings), _key(asked.spec, settings, wanted, indexes)
-    kept = None if settings.update else _kept(store, key, asked, wanted)
+    kept = None if settings.update else _kept(store, key, wanted)
     if kept is not None:
         return Locked(asked=asked, lock=kept, source="kept", notices=(*notices, *kept.origin.notices))
     from envbuild.store.making import Making
@@ -249,7 +249,7 @@ def _kept_or_resolved(
 
     def answered() -> Lock | None:
         # With --update, what another process resolved while we waited counts, and what was there before does not.
-        return None if settings.update and store.kept_lock(key) == before else _kept(store, key, asked, wanted)
+        return None if settings.update and store.kept_lock(key) == before else _kept(store, key, wanted)
 
     def resolved(relayed: Report) -> Lock:
         with making.cache_in_use():
@@ -271,13 +271,15 @@ def _attempt(settings: Settings, indexes: Indexes) -> str:
     return json.dumps([*answers, settings.lock_timeout, settings.build_timeout, settings.python_downloads])
 
 
-def _kept(store: Store, key: str, asked: Asked, wanted: target.Target) -> Lock | None:
+def _kept(store: Store, key: str, wanted: target.Target) -> Lock | None:
     text = store.kept_lock(key)
     if text is None:
         return None
     # One that cannot be read (another version's, a damaged disk's) is as good as none.
     with contextlib.suppress(LockInvalid, LockStale):
-        return read_lock(text, f"the kept lock {key[:12]}", asked.spec.python.text, wanted)
+        lock = read_kept(text, f"the kept lock {key[:12]}")
+        check_target(lock, wanted)
+        return lock
     return None
 
 

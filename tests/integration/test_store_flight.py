@@ -288,35 +288,56 @@ def test_a_lock_ends_with_its_holder_and_leaves_no_file(tmp_path: Path) -> None:
 
 
 def test_a_fork_does_not_hold_the_lock(tmp_path: Path) -> None:
-    held_lock = flock.take(tmp_path / "lock")
-    assert held_lock is not None
+    marker = tmp_path / "marker"
+    marker.write_text("x")
+    lease, making = flock.take_existing(marker, shared=True), flock.take(tmp_path / "lock")
+    assert lease is not None
+    assert making is not None
     child = os.fork()
     if child == 0:
         time.sleep(30)
         os._exit(0)
-    held_lock.release()
-    again = flock.take(tmp_path / "lock")
+    # It closes what it must not hold before it does anything else.
+    time.sleep(0.2)
+    lease.release()
+    again = flock.take_existing(marker, shared=False)
+    assert flock.take(tmp_path / "lock") is None, "what the fork closed is still the parent's"
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     assert again is not None
 
 
-def test_one_who_waited_for_a_file_that_was_removed_does_not_lock_it(tmp_path: Path) -> None:
+def test_one_who_waited_for_a_file_that_was_removed_does_not_lock_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Two who each hold a lock of the same name would both build."""
     path = tmp_path / "lock"
     first = flock.take(path)
     assert first is not None
-    late = os.open(path, os.O_RDWR)
-    first.release()
-    second = flock.take(path)
-    assert second is not None
-    fcntl.flock(late, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    real, others = flock._flock, []
+
+    def late(descriptor: int, kind: int) -> bool:
+        # Between our opening the file and locking it, its holder lets go, and another takes the new one.
+        monkeypatch.setattr(flock, "_flock", real)
+        first.release()
+        others.append(flock.take(path))
+        return real(descriptor, kind)
+
+    monkeypatch.setattr(flock, "_flock", late)
     assert flock.take(path) is None
-    os.close(late)
-    path.unlink()
-    path.write_text("")
+    assert others[0] is not None
+    marker = tmp_path / "marker"
+    marker.write_text("old")
+
+    def replaced(descriptor: int, kind: int) -> bool:
+        monkeypatch.setattr(flock, "_flock", real)
+        marker.unlink()
+        marker.write_text("new")
+        return real(descriptor, kind)
+
+    monkeypatch.setattr(flock, "_flock", replaced)
     with pytest.raises(FileNotFoundError):
-        flock.take_existing(tmp_path / "nothing", shared=True)
+        flock.take_existing(marker, shared=True)
 
 
 def test_shared_locks_are_shared(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from envbuild.lock import (
     LockedPackage,
     Origin,
     lock_to_dict,
+    read_kept,
     read_lock,
     read_lock_file,
     write_lock,
@@ -104,6 +105,31 @@ def sorted_by_name(lock: Lock) -> Lock:
 
 def test_what_is_written_is_read_back_whole() -> None:
     assert reading(write_lock(LOCK)) == sorted_by_name(LOCK)
+
+
+def test_what_is_kept_is_read_back_whole_and_the_same() -> None:
+    text = write_lock(LOCK)
+    assert read_kept(text, "kept") == reading(text) == sorted_by_name(LOCK)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[",
+        "lock-version = '1.0'",
+        "[tool.envbuild]\nversion = 1",
+        write_lock(LOCK).replace("1.19.5", "1.19.4"),
+        write_lock(LOCK).replace("hash = ", "hashes = "),
+        write_lock(LOCK).replace("[[packages]]", "[[parcels]]"),
+        write_lock(LOCK)[:-200],
+    ],
+)
+def test_what_is_kept_and_damaged_is_refused(text: str) -> None:
+    assert text != write_lock(LOCK)
+    with pytest.raises(LockInvalid) as failure:
+        read_kept(text, "kept")
+    assert failure.value.place is not None
 
 
 def test_the_text_is_a_lock_of_pep_751() -> None:
