@@ -159,7 +159,7 @@ def _python(one: Kept) -> str:
 
 def _state(one: Kept) -> str:
     if one.interpreter is None:
-        return "incomplete"
+        return "in the making" if one.in_use else "incomplete"
     states = [word for word, holds in (("in use", one.in_use), ("pinned", one.pinned)) if holds]
     return ", ".join(states) or "idle"
 

@@ -4,7 +4,7 @@
 
     ENVBUILD_HOME/                       mode 0700 (2770 where it is shared)
     ├── uv/                              uv's cache: on the same file system, so that files are linked
-    ├── bytecode/<interpreter>/<wheel>/  byte code, compiled once a wheel, linked into every environment
+    ├── bytecode/<interpreter>-2/<wheel>/  byte code, compiled once a wheel, linked into every environment
     ├── python/                          Pythons that uv fetched
     ├── interpreters/<version>.json      where the Python of a version was found
     ├── sdists/<sha256>                  sdists that were read for what they are built with

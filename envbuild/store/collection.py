@@ -15,6 +15,7 @@ from envbuild.interpreters import Interpreter
 from envbuild.progress import Report, Step
 from envbuild.store import flock
 from envbuild.store.lockfile import kept_lock
+from envbuild.store.making import environment_name, held_path
 from envbuild.store.marker import MARKER, read_marker
 from envbuild.store.sizes import Inodes, cached_packages, inodes
 
@@ -32,6 +33,7 @@ class Kept:
     last_used: float
     """Seconds since the epoch."""
     in_use: bool
+    """Somebody has a lease on it; or it is not complete, and in the making."""
     pinned: bool
     models: tuple[str, ...]
     """The models that asked for it."""
@@ -101,10 +103,17 @@ def kept(root: Path, place: Path) -> Kept:
         interpreter=None if marker is None else marker.interpreter,
         size=0 if marker is None else marker.size,
         last_used=used,
-        in_use=marker is not None and not _is_idle(place / MARKER),
+        in_use=_is_made(root, place) if marker is None else not _is_idle(place / MARKER),
         pinned=(root / "pins" / name).exists(),
         models=_models(root / "asked" / name),
     )
+
+
+def _is_made(root: Path, place: Path) -> bool:
+    try:
+        return not flock.is_free(held_path(root, environment_name(place.parent.name, place.name)))
+    except OSError:
+        return False
 
 
 def _is_idle(marker: Path) -> bool:

@@ -141,7 +141,7 @@ class Making:
         with contextlib.ExitStack() as stack:
             with self._store.explained():
                 self._store.make(held)
-                path = held_path(self._store, name)
+                path = held_path(self._store.root, name)
                 flight = stack.enter_context(single_flight(path, ready, report, what, self._store.file_mode))
             yield flight
 
@@ -204,9 +204,9 @@ def remove(place: Path) -> None:
         place.unlink(missing_ok=True)
 
 
-def held_path(store: Store, name: str) -> Path:
+def held_path(root: Path, name: str) -> Path:
     """The file that is locked while something of that name is made."""
-    return store.root / "held" / f"{_short(name)}.lock"
+    return root / "held" / f"{_short(name)}.lock"
 
 
 def environment_name(lock_hash: str, interpreter_key: str) -> str:

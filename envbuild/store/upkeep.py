@@ -98,7 +98,7 @@ class Upkeep:
             self._store.make(self.root / "held")
             with contextlib.ExitStack() as stack:
                 making = flock.take(
-                    held_path(self._store, environment_name(one.lock_hash, one.path.name)), self._store.file_mode
+                    held_path(self.root, environment_name(one.lock_hash, one.path.name)), self._store.file_mode
                 )
                 if making is None:
                     return "it is in the making"

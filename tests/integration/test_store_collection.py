@@ -213,6 +213,30 @@ def test_the_caches_are_left_while_a_build_uses_them(kit: Kit, models: dict[str,
     assert child.wait(60) == 0
 
 
+def test_what_is_in_the_making_stays(kit: Kit, models: dict[str, Path]) -> None:
+    kit.lock(models["alpha"])
+    kit.index.open.clear()
+    environ = cli_environ(kit.home, kit.index.url)
+    child = subprocess.Popen(
+        [sys.executable, "-m", "envbuild", "build", str(models["alpha"]), "--json"],
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert kit.index.waiting.wait(30)
+    (one,) = upkeep(kit).listed()
+    assert (one.interpreter, one.in_use) == (None, True)
+    assert "in the making" in cli("envs", "list", environ=environ).stdout
+    for limits in ({"older_than": 0.001}, {"max_size": 1}):
+        done = collect(kit, **limits)
+        assert done.removed == ()
+        assert any("it is in the making" in text for text in done.left)
+    kit.index.open.set()
+    out, _ = child.communicate(timeout=60)
+    assert json.loads(out)["built"] is True
+
+
 @pytest.mark.slow
 def test_predictions_are_right_while_all_is_collected_again_and_again(kit: Kit, models: dict[str, Path]) -> None:
     """Some find their environment gone and build it again; none finds half of it."""
