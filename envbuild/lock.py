@@ -1,9 +1,8 @@
-"""The lock: what a spec resolved to, as a ``pylock.toml`` (PEP 751), and its hash.
+"""The lock: what a spec resolved to, and its hash.
 
-A lock names one file for each package, the one that its target installs. What the standard has no place for lies in
-``[tool.envbuild]``: the Python demanded, the target, what sdists are built with, as of when, and the notes that were
-made on the way. ``docs/lock.md`` describes the table. Locks of other tools are read too: the file for the target is
-chosen from them as PEP 751 says.
+A lock names one file for each package, the one that its target installs. Its form is a ``pylock.toml`` (PEP 751,
+:mod:`envbuild.pylock`). What the standard has no place for lies in ``[tool.envbuild]``: the Python demanded, the target,
+what sdists are built with, as of when, and the notes that were made on the way. ``docs/lock.md`` describes the table.
 
 The lock hash is sha256 over what is installed and nothing else: see :func:`lock_hash`.
 """
@@ -15,26 +14,10 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path, PurePosixPath
 from typing import Any, Literal
-from urllib.parse import unquote, urlsplit
 
-from packaging.pylock import (
-    Package,
-    PackageArchive,
-    PackageDirectory,
-    PackageSdist,
-    PackageVcs,
-    PackageWheel,
-    Pylock,
-    PylockSelectError,
-    PylockUnsupportedVersionError,
-    PylockValidationError,
-    is_valid_pylock_path,
-)
-from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
@@ -52,7 +35,6 @@ Kind = Literal["wheel", "sdist", "vcs", "archive", "directory"]
 TABLE_VERSION = 1
 # The notices of a lock that is for another Python than the model names.
 PYTHON_REPAIRS = ("neighbouring-python", "python-by-wheels")
-_MAX_BYTES = 50 * 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,25 +135,10 @@ def lock_hash(lock: Lock) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def write_lock(lock: Lock) -> str:
-    """The text of a lock: the same lock gives the same bytes."""
-    import tomli_w
-
-    pylock = Pylock(
-        lock_version=Version("1.0"),
-        requires_python=SpecifierSet(f"=={'.'.join(lock.python.split('.')[:2])}.*"),
-        created_by="envbuild",
-        packages=[_to_package(package) for package in _sorted(lock.packages)],
-        tool={"envbuild": _table(lock)},
-    )
-    pylock.validate()
-    return tomli_w.dumps(dict(pylock.to_dict()), multiline_strings=False)
-
-
 def write_requirements(lock: Lock) -> str:
     """The lock as pip's hashed requirement lines; what lies inside the model is named by its path there."""
     lines = [f"# Python {lock.python}, {lock.target}; lock hash {lock.hash}"]
-    for package in _sorted(lock.packages):
+    for package in by_name(lock.packages):
         lines.append(requirement_line(package, package.path or ""))
     return "\n".join(lines) + "\n"
 
@@ -188,48 +155,8 @@ def requirement_line(package: LockedPackage, path: str) -> str:
     return path if package.kind == "directory" else f"{path} --hash=sha256:{package.sha256}"
 
 
-def read_lock_file(path: Path, python: str, target: Target) -> Lock:
-    """The lock in a file, ours or another tool's, for one Python and target.
-
-    :param python: the Python demanded, for locks that don't say it themselves.
-    :raises LockInvalid: it is no ``pylock.toml``, or names packages without files or hashes.
-    :raises LockStale: it is for another Python or another target.
-    """
-    if not is_valid_pylock_path(path):
-        raise LockInvalid(
-            f"{path.name} is no name for a lock", hint="PEP 751 calls them pylock.toml or pylock.NAME.toml"
-        )
-    try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise LockInvalid("the file is too large for a lock", place=Place(str(path)))
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise LockInvalid(f"the lock cannot be read: {error}", place=Place(str(path))) from error
-    return read_lock(text, str(path), python, target)
-
-
-def read_lock(text: str, name: str, python: str, target: Target) -> Lock:
-    """The lock in a text; see :func:`read_lock_file`."""
-    place = Place(name)
-    try:
-        pylock = Pylock.from_dict(tomllib.loads(text))
-    except (ValueError, RecursionError, PylockValidationError, PylockUnsupportedVersionError) as error:
-        raise LockInvalid(f"this is no valid pylock.toml: {error}", place=place) from error
-    table = (pylock.tool or {}).get("envbuild")
-    try:
-        if isinstance(table, Mapping):
-            return _ours(pylock, table, target, place)
-        return _foreign(pylock, python, target)
-    except PylockSelectError as error:
-        raise LockStale(f"the lock is not for Python {python} on {target}: {error}", place=place) from error
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise LockInvalid(f"the lock's table [tool.envbuild] is damaged: {error!r}", place=place) from error
-    except LockInvalid as error:
-        raise LockInvalid(error.message, place=place, hint=error.hint) from error
-
-
 def read_kept(text: str, name: str) -> Lock:
-    """A lock that :func:`write_lock` wrote, for whatever Python and target it is; in a third of :func:`read_lock`'s time.
+    """A lock that :func:`envbuild.pylock.write_lock` wrote, for whatever Python and target it is; in a third of the time of :func:`~envbuild.pylock.read_lock`.
 
     One file a package, and the hash of all: what PEP 751 checks and chooses was checked and chosen when it was written.
 
@@ -241,9 +168,9 @@ def read_kept(text: str, name: str) -> Lock:
         lock = Lock(
             python=str(table["python"]),
             target=Target(str(table["python-tag"]), str(table["platform"])),
-            packages=_sorted(_safe(_kept_package(entry)) for entry in content["packages"]),
-            build=tuple(_build_from(entry) for entry in table.get("build", ())),
-            origin=_origin_from(table),
+            packages=by_name(safe(_kept_package(entry)) for entry in content["packages"]),
+            build=tuple(build_from(entry) for entry in table.get("build", ())),
+            origin=origin_from(table),
         )
         if table["version"] != TABLE_VERSION or table["hash"] != lock.hash:
             raise LockInvalid("the lock is damaged, or another version's")
@@ -253,7 +180,7 @@ def read_kept(text: str, name: str) -> Lock:
 
 
 def _kept_package(entry: Mapping[str, Any]) -> LockedPackage:
-    """A package's table, as :func:`_to_package` made it."""
+    """A package's table, as :mod:`envbuild.pylock` made it."""
     kind, source = next((known, entry[key]) for known, key in _SOURCES.items() if key in entry)
     source = source[0] if kind == "wheel" else source
     own = entry.get("tool", {}).get("envbuild", {})
@@ -297,71 +224,16 @@ def check_target(lock: Lock, target: Target, place: Place | None = None) -> None
         )
 
 
-def _ours(pylock: Pylock, table: Mapping[str, Any], target: Target, place: Place) -> Lock:
-    if table["version"] != TABLE_VERSION:
-        raise LockInvalid(f"the lock's table has version {table['version']}, this envbuild reads {TABLE_VERSION}")
-    lock_target = Target(str(table["python-tag"]), str(table["platform"]))
-    stated = Lock(python=str(table["python"]), target=lock_target, packages=(), origin=_origin_from(table))
-    check_target(stated, target, place)
-    lock = replace(
-        _foreign(pylock, stated.python, lock_target),
-        build=tuple(_build_from(entry) for entry in table.get("build", ())),
-        origin=stated.origin,
-    )
-    if table.get("hash") not in (None, lock.hash):
-        raise LockInvalid(
-            "the lock's contents are not those that its hash was made of",
-            hint="it was edited by hand; lock again, or remove the line `hash` if that was meant",
-        )
-    return lock
-
-
-def _foreign(pylock: Pylock, python: str, target: Target) -> Lock:
-    chosen = pylock.select(environment=target.marker_environment(python), tags=target.tags())
-    return Lock(python=python, target=target, packages=_sorted(_safe(_from_package(*pair)) for pair in chosen))
-
-
-def _sorted(packages: Iterable[LockedPackage]) -> tuple[LockedPackage, ...]:
+def by_name(packages: Iterable[LockedPackage]) -> tuple[LockedPackage, ...]:
+    """Packages in the order that a lock has them."""
     return tuple(sorted(packages, key=lambda package: package.name))
-
-
-def _to_package(package: LockedPackage) -> Package:
-    own: dict[str, Any] = {}
-    if package.extras:
-        own["extras"] = sorted(package.extras)
-    if package.kind == "directory":
-        own["digest"] = package.sha256
-    return Package(
-        name=canonicalize_name(package.name),
-        version=None if package.version is None else Version(package.version),
-        tool={"envbuild": own} if own else None,
-        **_source(package),
-    )
-
-
-def _source(package: LockedPackage) -> dict[str, Any]:
-    url = None if package.url is None else without_userinfo(package.url)
-    hashes = {"sha256": package.sha256}
-    if package.kind in ("wheel", "sdist"):
-        common: dict[str, Any] = {"name": package.file_name, "url": url, "path": package.path, "hashes": hashes}
-        common |= {"upload_time": package.uploaded, "size": package.size}
-        if package.kind == "wheel":
-            return {"wheels": [PackageWheel(**common)]}
-        return {"sdist": PackageSdist(**common)}
-    if package.kind == "vcs":
-        return {
-            "vcs": PackageVcs(type="git", url=url, commit_id=package.commit or "", subdirectory=package.subdirectory)
-        }
-    if package.kind == "archive":
-        return {"archive": PackageArchive(url=url, path=package.path, hashes=hashes, subdirectory=package.subdirectory)}
-    return {"directory": PackageDirectory(path=package.path or ".", editable=package.editable or None)}
 
 
 # What is written into requirement lines must not be able to end one.
 _HASH, _PLAIN = re.compile(r"[0-9a-f]{64}"), re.compile(r"[^\s\x00-\x1f\x7f]+")
 
 
-def _safe(package: LockedPackage) -> LockedPackage:
+def safe(package: LockedPackage) -> LockedPackage:
     """A package whose parts are what they should be, since a lock may come from anybody."""
     hash_wanted = package.kind in ("wheel", "sdist", "archive")
     if hash_wanted and _HASH.fullmatch(package.sha256) is None:
@@ -374,51 +246,8 @@ def _safe(package: LockedPackage) -> LockedPackage:
     return package
 
 
-def _from_package(
-    package: Package, source: PackageVcs | PackageDirectory | PackageArchive | PackageWheel | PackageSdist
-) -> LockedPackage:
-    own = (package.tool or {}).get("envbuild", {})
-    common: dict[str, Any] = {
-        "name": str(package.name),
-        "version": None if package.version is None else str(package.version),
-        "extras": tuple(own.get("extras", ())),
-    }
-    if isinstance(source, PackageVcs):
-        where = source.url or source.path
-        return LockedPackage(
-            kind="vcs", sha256="", url=where, commit=source.commit_id, subdirectory=source.subdirectory, **common
-        )
-    if isinstance(source, PackageDirectory):
-        digest = str(own.get("digest", ""))
-        return LockedPackage(
-            kind="directory", sha256=digest, path=source.path, editable=bool(source.editable), **common
-        )
-    sha256 = source.hashes.get("sha256")
-    if not sha256:
-        raise LockInvalid(f"the file of {package.name} has no sha256", hint="lock again with hashes")
-    if isinstance(source, PackageArchive):
-        return LockedPackage(
-            kind="archive", sha256=sha256, url=source.url, path=source.path, subdirectory=source.subdirectory, **common
-        )
-    if package.version is None:
-        raise LockInvalid(f"{package.name} has no version")
-    return LockedPackage(
-        kind="wheel" if isinstance(source, PackageWheel) else "sdist",
-        sha256=sha256,
-        url=source.url,
-        path=source.path,
-        file_name=source.name or _file_name(source.url or source.path or ""),
-        size=source.size,
-        uploaded=source.upload_time,
-        **common,
-    )
-
-
-def _file_name(location: str) -> str:
-    return PurePosixPath(unquote(urlsplit(location).path)).name
-
-
-def _table(lock: Lock) -> dict[str, Any]:
+def table_of(lock: Lock) -> dict[str, Any]:
+    """The table ``[tool.envbuild]``: ``docs/lock.md`` says what is in it."""
     origin = lock.origin
     table: dict[str, Any] = {
         "version": TABLE_VERSION,
@@ -441,7 +270,7 @@ def _table(lock: Lock) -> dict[str, Any]:
 
 def _build_table(build: BuildLock) -> dict[str, Any]:
     more = {"undeclared": sorted(build.undeclared)} if build.undeclared else {}
-    return {"builds": sorted(build.builds), **more, "packages": [_build_entry(p) for p in _sorted(build.packages)]}
+    return {"builds": sorted(build.builds), **more, "packages": [_build_entry(p) for p in by_name(build.packages)]}
 
 
 def _build_entry(package: LockedPackage) -> dict[str, Any]:
@@ -451,10 +280,14 @@ def _build_entry(package: LockedPackage) -> dict[str, Any]:
     return {key: value for key, value in {**entry, **where, **more}.items() if value is not None}
 
 
-def _build_from(entry: Mapping[str, Any]) -> BuildLock:
+def build_from(entry: Mapping[str, Any]) -> BuildLock:
+    """A build lock from its part of the table.
+
+    :raises LockInvalid: a package in it is not what it should be.
+    """
     return BuildLock(
         builds=tuple(str(name) for name in entry["builds"]),
-        packages=_sorted(_safe(_build_package(package)) for package in entry["packages"]),
+        packages=by_name(safe(_build_package(package)) for package in entry["packages"]),
         undeclared=tuple(str(name) for name in entry.get("undeclared", ())),
     )
 
@@ -472,7 +305,8 @@ def _build_package(entry: Mapping[str, Any]) -> LockedPackage:
     )
 
 
-def _origin_from(table: Mapping[str, Any]) -> Origin:
+def origin_from(table: Mapping[str, Any]) -> Origin:
+    """How a lock came to be, from the table."""
     notices: Sequence[Mapping[str, Any]] = table.get("notices", ())
     return Origin(
         spec_digest=str(table.get("spec", "")),

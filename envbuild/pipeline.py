@@ -31,7 +31,7 @@ from envbuild.errors import (
 )
 from envbuild.indexes import Indexes, choose
 from envbuild.interpreters import Interpreter, fits
-from envbuild.lock import PYTHON_REPAIRS, Lock, check_target, read_kept, read_lock_file, write_lock
+from envbuild.lock import PYTHON_REPAIRS, Lock, check_target, read_kept
 from envbuild.model import Model, Notice, read_model
 from envbuild.override import Overridden
 from envbuild.progress import Report, Step, silent
@@ -219,6 +219,8 @@ def _lock_file(
         return None
     if not path.is_file():
         raise LockMissing(f"there is no lock at {path}", hint=f"envbuild lock {asked.model.path} -o {path} makes one")
+    from envbuild.pylock import read_lock_file  # most locks are kept in the store
+
     try:
         found = read_lock_file(path, asked.spec.python.text, wanted)
         reasons = staleness.reasons_against(found, asked.spec)
@@ -255,6 +257,8 @@ def _kept_or_resolved(
         with making.cache_in_use():
             found = _resolve(asked, settings, wanted, indexes, relayed)
         faults.point("resolved")
+        from envbuild.pylock import write_lock
+
         making.keep_lock(key, write_lock(found))
         faults.point("lock kept")
         return found

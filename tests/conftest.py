@@ -18,7 +18,7 @@ from tiny import File, write_model
 from envbuild import interpreters, sources, uv
 from envbuild.errors import InterpreterNotFound
 from envbuild.indexes import Indexes
-from envbuild.lock import read_lock
+from envbuild.pylock import read_lock
 from envbuild.settings import Settings
 from envbuild.target import here
 

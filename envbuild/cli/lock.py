@@ -58,7 +58,8 @@ def command(model: Path, target: Path | None, form: str, **options: Any) -> None
 
 
 def _text(lock: Lock, form: str) -> str:
-    from envbuild.lock import write_lock, write_requirements
+    from envbuild.lock import write_requirements
+    from envbuild.pylock import write_lock
 
     return write_lock(lock) if form == "pylock" else write_requirements(lock)
 

@@ -14,9 +14,10 @@ from packaging.utils import canonicalize_name
 from envbuild import process, projects, system_packages, uv
 from envbuild.asof import Ask, rfc3339
 from envbuild.errors import IndexUnreachable, LockError, LockTimedOut, Unresolvable
-from envbuild.lock import Lock, LockedPackage, Origin, read_lock
+from envbuild.lock import Lock, LockedPackage, Origin
 from envbuild.progress import Report, Step
 from envbuild.projects import Project
+from envbuild.pylock import read_lock
 from envbuild.question import Question
 from envbuild.repairs import resolving
 from envbuild.repairs.attempt import Attempt, Failure

@@ -17,8 +17,9 @@ from typing import TypeVar
 from envbuild import faults
 from envbuild.errors import BuildError, EnvbuildError, LockError, StoreError
 from envbuild.interpreters import Fingerprint, Interpreter
-from envbuild.lock import Lock, write_lock
+from envbuild.lock import Lock
 from envbuild.progress import Report
+from envbuild.pylock import write_lock
 from envbuild.settings import Settings
 from envbuild.store import Store, flock
 from envbuild.store.failures import Failures

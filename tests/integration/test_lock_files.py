@@ -14,7 +14,7 @@ from tiny import PYTHON, backend, own_sdist, wheel
 
 from envbuild import interpreters
 from envbuild.errors import LockInvalid, LockMissing, LockStale
-from envbuild.lock import write_lock
+from envbuild.pylock import write_lock
 
 MakeModel = Callable[..., Path]
 

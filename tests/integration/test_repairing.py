@@ -14,7 +14,7 @@ from tiny import AFTER, File, backend, metadata, own_sdist, pyproject, sdist, se
 
 from envbuild import pipeline
 from envbuild.errors import LockError, SpecError, Unresolvable, UsageError
-from envbuild.lock import write_lock
+from envbuild.pylock import write_lock
 from envbuild.target import here
 
 MakeModel = Callable[..., Path]

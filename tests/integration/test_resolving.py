@@ -27,7 +27,7 @@ from tiny import (
 
 from envbuild import asof, interpreters, pipeline, target
 from envbuild.errors import IndexUnreachable, LockError, LockTimedOut, Unresolvable
-from envbuild.lock import write_lock
+from envbuild.pylock import write_lock
 from envbuild.question import Question
 from envbuild.resolvers import resolver_for
 

@@ -29,6 +29,7 @@ TABLE = (
     ("asof", "projects", "uv"),
     ("indexes", "spec"),
     ("flavors",),
+    ("pylock",),
     ("lock", "requirement"),
     ("model",),
     ("signature",),

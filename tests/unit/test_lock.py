@@ -15,19 +15,9 @@ import tomli_w
 from packaging.pylock import Pylock, is_valid_pylock_path
 
 from envbuild.errors import EnvbuildError, LockInvalid, LockStale
-from envbuild.lock import (
-    BuildLock,
-    Lock,
-    LockedPackage,
-    Origin,
-    lock_to_dict,
-    read_kept,
-    read_lock,
-    read_lock_file,
-    write_lock,
-    write_requirements,
-)
+from envbuild.lock import BuildLock, Lock, LockedPackage, Origin, lock_to_dict, read_kept, write_requirements
 from envbuild.model import Notice
+from envbuild.pylock import read_lock, read_lock_file, write_lock
 from envbuild.target import Target, here
 
 if sys.version_info >= (3, 11):

@@ -79,7 +79,7 @@ def test_a_loaded_model_has_these_members() -> None:
     ],
 )
 def test_lock_is_the_function_whatever_was_imported_before(code: str) -> None:
-    code += "\nfrom envbuild.lock import read_lock\nprint(found.__module__, found.__name__, read_lock.__module__)"
+    code += "\nfrom envbuild.lock import read_kept\nprint(found.__module__, found.__name__, read_kept.__module__)"
     environ = {**os.environ, "PYTHONPATH": str(REPO)}
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, env=environ, check=True
