@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from envbuild import faults
-from envbuild.errors import BuildError, EnvbuildError, LockError, StoreError
+from envbuild.errors import BuildError, EnvbuildError, InterpreterNotFound, LockError, StoreError
 from envbuild.interpreters import Fingerprint, Interpreter
 from envbuild.lock import Lock
 from envbuild.progress import Report
@@ -58,7 +58,9 @@ class Making:
         """
         with self._store.explained():
             self._store.make(place.parent)
-            throw_away(self._store, place)
+            aside = set_aside(self._store, place)
+            if aside is not None:
+                remove_idle(aside)
 
     def complete(self, place: Path, lock: Lock, interpreter: Interpreter, manifest: Manifest, *, linked: bool) -> None:
         """Mark an environment as complete: the last step of a build. All of it is on the disk when the marker is.
@@ -180,8 +182,8 @@ def cache_lock(store: Store, *, shared: bool) -> flock.Held | None:
     return flock.take_existing(path, shared=shared)
 
 
-def throw_away(store: Store, place: Path) -> None:
-    """Remove whatever lies at a place: gone at once under its name, then bit by bit.
+def set_aside(store: Store, place: Path) -> Path | None:
+    """Take whatever lies at a place away: gone at once under its name; gives where it is now, if there was anything.
 
     :raises OSError: it cannot be renamed.
     """
@@ -191,18 +193,26 @@ def throw_away(store: Store, place: Path) -> None:
     try:
         os.rename(place, aside)
     except (FileNotFoundError, NotADirectoryError):
-        return
+        return None
     faults.point("renamed away")
-    remove(aside)
-    faults.point("removed")
+    return aside
 
 
-def remove(place: Path) -> None:
-    """Remove a directory or a file, whatever of it is still there."""
+def remove_idle(place: Path) -> None:
+    """Remove a directory or a file in the trash; an environment that is still in use is left to the next collection."""
+    try:
+        lease = flock.take_existing(place / MARKER, shared=False)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    else:
+        if lease is None:
+            return
+        lease.release()
     if place.is_dir() and not place.is_symlink():
         shutil.rmtree(place, ignore_errors=True)
     else:
         place.unlink(missing_ok=True)
+    faults.point("removed")
 
 
 def held_path(root: Path, name: str) -> Path:
@@ -221,8 +231,8 @@ def _short(name: str) -> str:
 
 
 def _is_worth_remembering(error: EnvbuildError) -> bool:
-    # The store's own troubles (a full disk) are not the attempt's, and end without it.
-    return not isinstance(error, StoreError)
+    # The store's own troubles (a full disk) are not the attempt's; and to look for a Python again costs nothing.
+    return not isinstance(error, (StoreError, InterpreterNotFound))
 
 
 def _sync(folder: Path) -> None:

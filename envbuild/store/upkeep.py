@@ -13,7 +13,7 @@ from envbuild.progress import Report
 from envbuild.store import Store, flock
 from envbuild.store.collection import Collected, Collection, Hands, Kept, Limits, kept, listed
 from envbuild.store.lockfile import kept_lock
-from envbuild.store.making import cache_lock, environment_name, held_path, remove, throw_away
+from envbuild.store.making import cache_lock, environment_name, held_path, remove_idle, set_aside
 from envbuild.store.manifest import Finding
 from envbuild.store.marker import MARKER
 from envbuild.store.sizes import Sizes, inodes, sizes
@@ -107,11 +107,14 @@ class Upkeep:
                     lease = flock.take_existing(one.path / MARKER, shared=False)
                     if lease is None:
                         return "it is in use"
+                    # Nobody can take one until it is renamed: who looks for it meanwhile waits.
                     stack.enter_context(lease)
                 faults.point("environment taken")
-                throw_away(self._store, one.path)
-            for folder in ("asked", "pins"):
-                (self.root / folder / one.name).unlink(missing_ok=True)
+                aside = set_aside(self._store, one.path)
+                for folder in ("asked", "pins"):
+                    (self.root / folder / one.name).unlink(missing_ok=True)
+            if aside is not None:
+                remove_idle(aside)
             with contextlib.suppress(OSError):
                 one.path.parent.rmdir()
         return None
@@ -133,7 +136,7 @@ class Upkeep:
     def _sweep(self) -> None:
         """Remove what the dead left behind, and what is over."""
         for left in (self.root / "trash").glob("*"):
-            remove(left)
+            remove_idle(left)
         shutil.rmtree(self.root / "failures", ignore_errors=True)
         with contextlib.suppress(FileNotFoundError):
             for path in list((self.root / "held").iterdir()):

@@ -22,6 +22,7 @@ from envbuild import pipeline
 from envbuild.pipeline import Built
 from envbuild.progress import silent
 from envbuild.store import MARKER, Store
+from envbuild.store.making import Making
 from envbuild.store.sizes import inodes, sizes
 from envbuild.store.upkeep import Collected, Kept, Limits, Upkeep
 
@@ -211,6 +212,24 @@ def test_the_caches_are_left_while_a_build_uses_them(kit: Kit, models: dict[str,
     assert any("in use by a build" in text for text in collect(kit, max_size=1).left)
     kit.index.open.set()
     assert child.wait(60) == 0
+
+
+def test_an_environment_that_is_built_again_stays_for_those_who_are_in_it(kit: Kit, models: dict[str, Path]) -> None:
+    """Its interpreter went away, say: a new one takes its place, and what a worker has open is removed after it."""
+    held = kit.build(models["alpha"])
+    store = Store(kit.settings())
+    Making(store, kit.settings()).clear(held.environment.path)
+    assert not held.environment.path.exists()
+    (left,) = (kit.home / "store" / "v1" / "trash").iterdir()
+    assert (left / MARKER).exists()
+    again = kit.build(models["alpha"])
+    assert again.was_built
+    collect(kit)
+    assert (left / MARKER).exists()
+    held.lease.release()
+    collect(kit)
+    assert not left.exists()
+    assert again.environment.path.exists()
 
 
 def test_what_is_in_the_making_stays(kit: Kit, models: dict[str, Path]) -> None:
