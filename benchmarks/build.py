@@ -20,24 +20,14 @@ import json
 import os
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-MLFLOW = "mlflow==3.17.2"
-BARE = """
-import json, sys
-import mlflow.pyfunc, pandas
-model = mlflow.pyfunc.load_model(sys.argv[1])
-with open(sys.argv[2]) as file:
-    body = json.load(file)
-frame = pandas.DataFrame(**body["dataframe_split"])
-print(json.dumps({"predictions": model.predict(frame).tolist()}))
-"""
+from predict import BARE, MLFLOW, checked
 
 
 @dataclass(frozen=True)
@@ -203,14 +193,6 @@ def plain_environ() -> dict[str, str]:
         name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PIP_", "UV_", "ENVBUILD_"))
     }
     return {**known, "PIP_CONFIG_FILE": os.devnull, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
-
-
-def checked(argv: list[str], environ: Mapping[str, str]) -> str:
-    """What a command prints; the benchmark ends where one fails."""
-    done = subprocess.run(argv, env=dict(environ), capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        sys.exit(f"{' '.join(argv)} failed:\n{done.stderr}")
-    return done.stdout
 
 
 if __name__ == "__main__":

@@ -114,6 +114,11 @@ class Lock:
         """The lock hash: see :func:`lock_hash`."""
         return lock_hash(self)
 
+    @property
+    def size(self) -> int:
+        """The bytes of the files that it names, packed as they are, as far as it says them."""
+        return sum(package.size or 0 for package in self.packages)
+
     def version_of(self, name: str) -> str | None:
         """The locked version of a package; ``None`` where it is not in the lock."""
         return next((package.version for package in self.packages if package.name == canonicalize_name(name)), None)

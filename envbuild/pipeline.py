@@ -380,19 +380,19 @@ def _build_once(locked: Locked, settings: Settings, store: Store, report: Report
     lock, making = locked.lock, Making(store, settings)
     _check_target(lock)
     interpreter = _interpreter(locked, settings, report)
+    indexes, _ = _indexes(locked.asked.spec, settings)
 
     def ready() -> Handout | None:
         return store.hand_out(lock.hash, lambda found: found.key == interpreter.key)
 
     def make(relayed: Report) -> Handout:
         with making.cache_in_use():
-            _make(locked, interpreter, settings, store, making, relayed)
+            _make(locked, interpreter, indexes, settings, store, making, relayed)
         handout = ready()
         if handout is None:
             raise StoreError("the environment went away as soon as it was built", hint="build again")
         return handout
 
-    indexes, _ = _indexes(locked.asked.spec, settings)
     name, attempt = environment_name(lock.hash, interpreter.key), _attempt(settings, indexes)
     handout, was_built = making.once(name, ready, make, report, kind="build", attempt=attempt)
     if was_built and settings.max_size is not None:
@@ -403,7 +403,13 @@ def _build_once(locked: Locked, settings: Settings, store: Store, report: Report
 
 
 def _make(
-    locked: Locked, interpreter: Interpreter, settings: Settings, store: Store, making: Making, report: Report
+    locked: Locked,
+    interpreter: Interpreter,
+    indexes: Indexes,
+    settings: Settings,
+    store: Store,
+    making: Making,
+    report: Report,
 ) -> None:
     """Build an environment at its place, which nobody else may do now; what is half-made does not stay."""
     from envbuild.builders import Order, links
@@ -412,7 +418,6 @@ def _make(
     lock, place = locked.lock, store.place(locked.lock.hash, interpreter)
     making.clear(place)
     faults.point("cleared")
-    indexes, _ = _indexes(locked.asked.spec, settings)
     order = Order(
         lock=lock,
         interpreter=interpreter,
@@ -424,7 +429,7 @@ def _make(
         link_mode=links.resolved(settings.link_mode, settings.home),
     )
     try:
-        with store.explained(needed=sum(package.size or 0 for package in lock.packages)):
+        with store.explained(needed=lock.size):
             manifest = VirtualenvBuilder().build(order, report)
         making.complete(place, lock, interpreter, manifest, linked=order.link_mode == "hardlink")
     except BaseException:

@@ -22,8 +22,8 @@ def in_words(words: str, home: Path) -> OSError | None:
     if "No space left on device" in words:
         return _error(errno.ENOSPC, home)
     # What an sdist runs says such things of files of its own.
-    for match in re.finditer(r"(?P<line>[^\n]*)\(os error (?P<number>\d+)\)", words):
-        number = int(match["number"])
+    for match in re.finditer(r"\(os error (\d+)\)", words):
+        number = int(match[1])
         if number in (*_FULL, *_TOO_MANY) or (number in _FORBIDDEN and str(home) in words):
             return _error(number, home)
     return None

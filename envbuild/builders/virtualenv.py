@@ -219,7 +219,7 @@ def _run(
         timeout=order.settings.build_timeout,
         config=config or {},
         environ=environ or {},
-        needed=sum(package.size or 0 for package in order.lock.packages),
+        needed=order.lock.size,
     )
     try:
         # Resolving by name and hash is a formality here, and no step that anybody waits for.

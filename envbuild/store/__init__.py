@@ -34,7 +34,7 @@
 ``sizes``         what it takes on the disk
 ``record``        what the wheels in an environment say of their files
 ``lockfile``      the lock in an environment
-``writing``       whole or not at all; system errors in our words
+``writing``       whole or not at all
 
 ``docs/store.md`` states the promises.
 """
@@ -44,7 +44,6 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +59,6 @@ from envbuild.store.marker import MARKER, Marker
 __all__ = ["LAYOUT", "MARKER", "Handout", "Store"]
 
 LAYOUT = "v1"
-_LOOK_SECONDS = 0.02
 _GROUP_UMASK = 0o007
 
 
@@ -214,8 +212,10 @@ def _opened(
     place: Path, lock_hash: str, accepts: Callable[[Interpreter], bool], on_stale: Callable[[str], None]
 ) -> Handout | None:
     """The environment at a place with a lease on it, if its marker is whole and its Python is still the same."""
-    lease = _leased(place / MARKER)
-    if lease is None:
+    try:
+        # Whoever has the exclusive one looks at it for an instant, or takes it away.
+        lease = flock.wait_existing(place / MARKER, shared=True)
+    except (FileNotFoundError, NotADirectoryError):
         return None
     found = _environment(place, lock_hash, lease.fileno(), on_stale)
     if found is None or not accepts(found.interpreter):
@@ -225,18 +225,6 @@ def _opened(
     with contextlib.suppress(OSError):
         os.utime(lease.fileno())
     return Handout(environment=found, lease=lease)
-
-
-def _leased(marker: Path) -> flock.Held | None:
-    """A shared lock on a marker; whoever has the exclusive one looks at it for an instant, or takes it away."""
-    while True:
-        try:
-            lease = flock.take_existing(marker, shared=True)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        if lease is not None:
-            return lease
-        time.sleep(_LOOK_SECONDS)
 
 
 def _environment(place: Path, lock_hash: str, descriptor: int, on_stale: Callable[[str], None]) -> Environment | None:

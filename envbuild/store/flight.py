@@ -16,8 +16,6 @@ from envbuild.store import flock
 
 Answer = TypeVar("Answer")
 
-# How often those who wait look: they have the result some 20 ms after it is there.
-LOOK_SECONDS = 0.02
 _NOTE_SECONDS = 0.2
 
 
@@ -68,7 +66,7 @@ def _wait_until_free(path: Path, report: Report, what: str) -> None:
     report(Step("waiting", what))
     said, looked = what, 0.0
     while not flock.is_free(path):
-        time.sleep(LOOK_SECONDS)
+        time.sleep(flock.LOOK_SECONDS)
         if time.monotonic() - looked < _NOTE_SECONDS:
             continue
         looked, note = time.monotonic(), _note(path)
@@ -103,4 +101,4 @@ def slot(folder: Path, kind: str, limit: int, report: Report, mode: int) -> Iter
         if not said:
             report(Step("waiting", f"one of {limit} places for a {kind} (ENVBUILD_PARALLEL)"))
             said = True
-        time.sleep(LOOK_SECONDS)
+        time.sleep(flock.LOOK_SECONDS)

@@ -11,12 +11,15 @@ import contextlib
 import errno
 import fcntl
 import os
+import time
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
 _BUSY = (errno.EAGAIN, errno.EACCES)
+# How often those who wait look: they have a lock some 20 ms after it is free.
+LOOK_SECONDS = 0.02
 
 
 class Held:
@@ -117,6 +120,13 @@ def take_existing(path: Path, *, shared: bool) -> Held | None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
         held.append(Held(descriptor, path, removed=False))
         return held[0]
+
+
+def wait_existing(path: Path, *, shared: bool) -> Held:
+    """:func:`take_existing`, when whoever holds it has let go."""
+    while (held := take_existing(path, shared=shared)) is None:
+        time.sleep(LOOK_SECONDS)
+    return held
 
 
 def is_free(path: Path) -> bool:

@@ -8,7 +8,6 @@ import os
 import secrets
 import shutil
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +22,7 @@ from envbuild.pylock import write_lock
 from envbuild.settings import Settings
 from envbuild.store import Store, flock
 from envbuild.store.failures import Failures
-from envbuild.store.flight import LOOK_SECONDS, Flight, single_flight, slot
+from envbuild.store.flight import Flight, single_flight, slot
 from envbuild.store.lockfile import PYLOCK
 from envbuild.store.manifest import MANIFEST, READABLE, Entry, Manifest, digest_of
 from envbuild.store.marker import MARKER, Marker
@@ -162,24 +161,20 @@ class Making:
         """While this lasts, nobody cleans the caches."""
         with contextlib.ExitStack() as stack:
             with self._store.explained():
-                held = cache_lock(self._store, shared=True)
-                while held is None:
-                    time.sleep(LOOK_SECONDS)
-                    held = cache_lock(self._store, shared=True)
-                stack.enter_context(held)
+                stack.enter_context(flock.wait_existing(cache_lock(self._store), shared=True))
             yield
 
 
-def cache_lock(store: Store, *, shared: bool) -> flock.Held | None:
-    """The lock of the caches: shared by those who use them, exclusive for whoever cleans them; ``None`` if not now.
+def cache_lock(store: Store) -> Path:
+    """The file whose lock those who use the caches share, and whoever cleans them has alone.
 
-    :raises OSError: it cannot be locked.
+    :raises OSError: it cannot be made.
     """
     path = store.home / "cache.lock"
     store.make(store.home)
     with store.open_to_its_group():
         path.touch(store.file_mode)
-    return flock.take_existing(path, shared=shared)
+    return path
 
 
 def set_aside(store: Store, place: Path) -> Path | None:

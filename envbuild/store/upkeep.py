@@ -151,7 +151,7 @@ class Upkeep:
         Byte code that no environment shares goes as well.
         """
         with self._store.explained():
-            held = cache_lock(self._store, shared=False)
+            held = flock.take_existing(cache_lock(self._store), shared=False)
             if held is None:
                 return "the caches are in use by a build, and were left as they are"
             with held:

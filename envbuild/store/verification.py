@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from packaging.version import InvalidVersion, Version
@@ -10,7 +10,7 @@ from packaging.version import InvalidVersion, Version
 from envbuild.store.lockfile import PYLOCK, kept_lock
 from envbuild.store.manifest import MANIFEST, Finding, Manifest, differences, digest_of
 from envbuild.store.marker import MARKER, Marker, read_marker
-from envbuild.store.record import distributions
+from envbuild.store.record import Distribution, distributions
 
 
 def findings(place: Path) -> list[Finding]:
@@ -24,7 +24,12 @@ def findings(place: Path) -> list[Finding]:
     manifest = _manifest(place, marker)
     if manifest is None:
         return [Finding("changed", MANIFEST, "is not the one that the marker names")]
-    return [*_against_lock(place, marker), *_against_records(place, manifest), *differences(place, manifest)]
+    installed = list(distributions(place))
+    return [
+        *_against_lock(place, marker, installed),
+        *_against_records(manifest, installed),
+        *differences(place, manifest),
+    ]
 
 
 def _manifest(place: Path, marker: Marker) -> Manifest | None:
@@ -35,13 +40,13 @@ def _manifest(place: Path, marker: Marker) -> Manifest | None:
         return None
 
 
-def _against_lock(place: Path, marker: Marker) -> Iterator[Finding]:
+def _against_lock(place: Path, marker: Marker, found: Iterable[Distribution]) -> Iterator[Finding]:
     """What is installed, as the disk says now, against the lock."""
     lock = kept_lock(place)
     if lock is None or lock.hash != marker.lock_hash:
         yield Finding("changed", PYLOCK, "is not the lock that the environment was built from")
         return
-    installed = {one.name: one.version for one in distributions(place)}
+    installed = {one.name: one.version for one in found}
     for package in lock.packages:
         version = installed.pop(package.name, None)
         if version is None:
@@ -59,9 +64,9 @@ def _same(one: str, other: str) -> bool:
         return one == other
 
 
-def _against_records(place: Path, manifest: Manifest) -> Iterator[Finding]:
+def _against_records(manifest: Manifest, found: Iterable[Distribution]) -> Iterator[Finding]:
     """The manifest against what the wheels say of their files; launchers are made here, and no wheel knows them."""
-    for distribution in distributions(place):
+    for distribution in found:
         for path, digest in distribution.files.items():
             known = manifest.files.get(path)
             if known is not None and digest and known.sha256 != digest and path not in manifest.differing:
