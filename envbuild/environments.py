@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -54,6 +55,11 @@ def named(text: str, settings: Settings) -> tuple[Kept, ...]:
     if len({one.lock_hash for one in found}) > 1:
         raise UsageError(f"several lock hashes begin with {text}", hint="give more of it")
     return found
+
+
+def is_image(text: str) -> bool:
+    """Whether a text names an image: it is neither a directory nor the beginning of a lock hash."""
+    return not Path(text).is_dir() and re.fullmatch(r"[0-9a-f]{1,64}", text) is None and "/MLmodel" not in text
 
 
 def verified(environments: Iterable[Kept], settings: Settings) -> tuple[Verified, ...]:

@@ -32,7 +32,12 @@ without a traceback; ``--json`` prints :meth:`EnvbuildError.to_dict`.
     │   ├── StoreError                        5  store-unusable
     │   │   └── StoreUntrusted                5  store-untrusted
     │   ├── EnvironmentDamaged                5  environment-damaged
-    │   └── EnvironmentInUse                  5  environment-in-use
+    │   ├── EnvironmentInUse                  5  environment-in-use
+    │   └── ImageError                        5  image-failed
+    │       ├── DockerUnavailable             5  docker-unavailable
+    │       ├── BaseImageUnusable             5  image-base-unusable
+    │       ├── RegistryRefused               5  registry-refused
+    │       └── RegistryUnreachable           5  registry-unreachable
     ├── InputError                            6  input-invalid
     │   ├── InputNotFound                     6  input-not-found
     │   └── InputMismatch                     6  input-mismatch
@@ -285,6 +290,36 @@ class EnvironmentInUse(BuildError):
     """An environment is in use, and what was asked would take it away."""
 
     code = "environment-in-use"
+
+
+class ImageError(BuildError):
+    """An image cannot be made, found or sent."""
+
+    code = "image-failed"
+
+
+class DockerUnavailable(ImageError):
+    """There is no Docker daemon, or it may not be talked to."""
+
+    code = "docker-unavailable"
+
+
+class BaseImageUnusable(ImageError):
+    """The base image is not to be had, or lacks what an environment needs."""
+
+    code = "image-base-unusable"
+
+
+class RegistryRefused(ImageError):
+    """A registry refuses what was asked of it."""
+
+    code = "registry-refused"
+
+
+class RegistryUnreachable(ImageError):
+    """A registry does not answer."""
+
+    code = "registry-unreachable"
 
 
 class InputError(EnvbuildError):

@@ -32,6 +32,8 @@ class Indexes:
     main: str | None = None
     extra: tuple[str, ...] = ()
     find_links: tuple[str, ...] = ()
+    alone: bool = False
+    """Look nowhere but in ``find_links``."""
     from_model: tuple[str, ...] = ()
     """Those of the ``extra`` and ``find_links`` that the model named."""
 
@@ -49,6 +51,7 @@ class Indexes:
             main=None if self.main is None else _logged_in(self.main, known),
             extra=tuple(_logged_in(url, known) for url in self.extra),
             find_links=tuple(_logged_in(url, known) for url in self.find_links),
+            alone=self.alone,
             from_model=self.from_model,
         )
 
@@ -58,6 +61,7 @@ class Indexes:
             self,
             extra=tuple(url for url in self.extra if url not in dead),
             find_links=tuple(url for url in self.find_links if url not in dead),
+            alone=self.alone,
             from_model=tuple(url for url in self.from_model if url not in dead),
         )
 

@@ -108,13 +108,14 @@ def ask(path: Path | str, settings: Settings) -> Asked:
     return Asked(model=model, spec=spec, interpreter=overridden.interpreter, repairs=(*left_out, *repaired))
 
 
-def lock(asked: Asked, settings: Settings, report: Report = silent) -> Locked:
+def lock(asked: Asked, settings: Settings, report: Report = silent, platform: str | None = None) -> Locked:
     """Spec to lock: a lock file that fits, one kept in the store, or a new one.
 
+    :param platform: the newest platform tag that the environment may have; ``None``: this machine's.
     :raises LockError: there is none, or not the one that was demanded.
     """
     asof.check(settings.as_of)
-    wanted = target.here(asked.spec.python.text)
+    wanted = target.of(asked.spec.python.text, platform)
     if (found := _lock_file(asked, settings, wanted)) is not None:
         fitting, notices = found
         if fitting is not None:
@@ -335,7 +336,7 @@ def _resolve(asked: Asked, settings: Settings, wanted: target.Target, indexes: I
         question = replace(
             question,
             spec=spec,
-            target=target.here(other.python),
+            target=target.of(other.python, wanted.platform),
             interpreter=interpreters.find(other.python, settings, report),
             repairs=(*asked.repairs, other.notice),
             settings=settings.having(deny_repair=(*settings.deny_repair, *PYTHON_REPAIRS)),
@@ -438,6 +439,11 @@ def _make(
             making.clear(place)
         raise
     faults.point("complete")
+
+
+def indexes_of(locked: Locked, settings: Settings) -> Indexes:
+    """Where a lock's files are looked for."""
+    return _living(_indexes(locked.asked.spec, settings)[0], locked.lock)
 
 
 def _living(indexes: Indexes, lock: Lock) -> Indexes:

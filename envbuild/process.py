@@ -204,6 +204,34 @@ def _death_signal() -> Callable[[], None] | None:
     return ask
 
 
+def identity() -> str:
+    """What tells this process from all others of all machines and times, in letters, digits, dots and hyphens."""
+    return f"{_machine()}-{os.getpid()}-{_began(os.getpid())}"
+
+
+def is_gone(identity: str) -> bool:
+    """Whether a process of this machine, by its :func:`identity`, runs no more; of others' nothing is known."""
+    machine, number, began = ("--" + identity).rsplit("-", 2)
+    return machine.lstrip("-") == _machine() and number.isdigit() and str(_began(int(number))) != began
+
+
+def _machine() -> str:
+    """This machine since it was started; another container on it is another one."""
+    with contextlib.suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()[:8]
+        return f"{boot}.{Path('/proc/self/ns/pid').stat().st_ino}"
+    return "unknown"
+
+
+def _began(pid: int) -> int:
+    """When a process began, in the kernel's ticks; 0 where there is none."""
+    with contextlib.suppress(OSError, IndexError, ValueError):
+        return int(
+            Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
+        )
+    return 0
+
+
 def run(
     argv: Sequence[str],
     *,

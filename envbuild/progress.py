@@ -7,7 +7,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 Phase = Literal[
-    "resolving", "waiting", "downloading", "building", "installing", "compiling", "removing", "loading", "predicting"
+    "resolving",
+    "waiting",
+    "downloading",
+    "building",
+    "installing",
+    "compiling",
+    "packing",
+    "pushing",
+    "removing",
+    "loading",
+    "predicting",
 ]
 
 

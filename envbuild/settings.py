@@ -78,6 +78,14 @@ class Settings:
     """For how long a failure is remembered, and told to whoever asks for the same."""
     max_size: int | None = None
     """Bytes that the store and its cache may take: a build that makes them more collects what was not used for longest."""
+    base_image: str | None = None
+    """What images are built on; ``None``: what fits the model's Python (docs/images.md)."""
+    server_python: str | None = None
+    """The Python of the HTTP side in images, by version or path; ``None``: a portable build, else the one that runs us."""
+    build_network: str = "default"
+    """The Docker network of building containers; ``none`` gives them none."""
+    env_repository: str | None = None
+    """Where images of environments are pushed to and pulled from; ``None``: ``env`` beside the model's image."""
     shared: bool = False
     """The store is shared with a group: its directories are the group's to write, and its files may be another user's."""
 
@@ -95,7 +103,8 @@ class Settings:
             )
         values = {name: _read(name, environ[_variable(name)]) for name in known if environ.get(_variable(name))}
         values.update({name: _checked(name, value) for name, value in given.items() if value is not None})
-        values.setdefault("home", _default_home())
+        if "home" not in values:
+            values["home"] = _default_home()
         return cls(**values)
 
     def having(self, **changes: Any) -> Settings:

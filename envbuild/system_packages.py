@@ -1,8 +1,9 @@
-"""Which system package the failure of a build asks for, by the words of compilers and setup scripts."""
+"""Which system packages are needed: to build a package, by the words of compilers and setup scripts; to import it, by a list."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 
 _BY_WORDS = (
     (r"Python\.h: No such file", "python3-dev (the headers of that Python)"),
@@ -36,3 +37,39 @@ def hint(words: str) -> str:
     """What to do about a build that failed with these words (names are Debian's)."""
     needed = [package for pattern, package in _BY_WORDS if re.search(pattern, words)]
     return f"it seems to need the system package {needed[0]}" if needed else "the lines above are the build's last"
+
+
+def to_build_with(hint: str | None) -> tuple[str, ...]:
+    """The Debian packages that a hint of :func:`hint` names, so that the build can be tried again with them."""
+    found = re.search(r"system package ([a-z0-9][a-z0-9.+-]+)", hint or "")
+    return () if found is None else tuple(dict.fromkeys((found[1], "build-essential")))
+
+
+# What wheels need of the system and do not bring along, by Debian's names.
+_AT_WORK: Mapping[str, tuple[str, ...]] = {
+    "lightgbm": ("libgomp1",),
+    "xgboost": ("libgomp1",),
+    "catboost": ("libgomp1",),
+    "opencv-python": ("libgl1", "libglib2.0-0"),
+    "opencv-contrib-python": ("libgl1", "libglib2.0-0"),
+    "pyspark": ("default-jre-headless",),
+    "h2o": ("default-jre-headless",),
+    "jpype1": ("default-jre-headless",),
+    "graphviz": ("graphviz",),
+    "mysqlclient": ("libmariadb3",),
+    "psycopg2": ("libpq5",),
+    "pyodbc": ("unixodbc",),
+    "pytesseract": ("tesseract-ocr",),
+    "python-magic": ("libmagic1",),
+    "pyzbar": ("libzbar0",),
+    "soundfile": ("libsndfile1",),
+}
+
+
+def at_work(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """The Debian packages that some packages need when they are imported, each with those that need it."""
+    needed: dict[str, tuple[str, ...]] = {}
+    for name in sorted(names):
+        for package in _AT_WORK.get(name, ()):
+            needed[package] = (*needed.get(package, ()), name)
+    return needed

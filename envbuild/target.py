@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -26,10 +27,24 @@ class Target:
         """``(3, 8)`` of ``cp38``."""
         return int(self.python[2]), int(self.python[3:])
 
+    @property
+    def machine(self) -> str:
+        """``x86_64`` of ``manylinux_2_36_x86_64``."""
+        return re.sub(r"^(manylinux|musllinux)_\d+_\d+_|^[a-z]+_(\d+_\d+_)?", "", self.platform)
+
+    @property
+    def uv_platform(self) -> str | None:
+        """What uv calls a platform that is not this machine's; ``None`` where it is, or where uv has no word for it."""
+        match = re.fullmatch(r"manylinux_2_(\d+)_(x86_64|aarch64)", self.platform)
+        if match is None or self.platform == _platform():
+            return None
+        known = max((minor for minor in _UV_KNOWS if minor <= int(match[1])), default=None)
+        return None if known is None else f"{match[2]}-manylinux_2_{known}"
+
     def tags(self) -> Sequence[Tag]:
-        """The tags of wheels that can be installed, best first; for this machine's platform alone."""
+        """The tags of wheels that can be installed, best first."""
         platforms = list(platform_tags())
-        own = [self.platform]
+        own = list(_platforms_of(self.platform))
         if self.platform in platforms:
             newest = platforms.index(self.platform)
             # What was built on this very machine may stand before the policies' tags.
@@ -38,20 +53,47 @@ class Target:
         return [*cpython_tags(self.version, platforms=own), *compatible_tags(self.version, interpreter, own)]
 
     def marker_environment(self, python: str) -> Environment:
-        """What markers see: this machine with the Python demanded (``3.8.5``; ``3.8`` counts as its last patch)."""
+        """What markers see: the target's machine with the Python demanded (``3.8.5``; ``3.8`` counts as its last patch)."""
         full = python if python.count(".") >= 2 else f"{python}.99"
         environment = default_environment()
         environment["python_version"] = ".".join(python.split(".")[:2])
         environment["python_full_version"] = environment["implementation_version"] = full
+        environment["platform_machine"] = self.machine
         environment["implementation_name"] = "cpython"
         environment["platform_python_implementation"] = "CPython"
         return environment
 
 
+# The glibc releases (2.x) that uv has a platform for.
+_UV_KNOWS = (17, 28, *range(31, 41))
+# The older names of some policies (PEP 600).
+_ALIASES = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
+
+
+def _platforms_of(newest: str) -> Iterator[str]:
+    """The platform tags that a machine installs whose newest one this is, best first."""
+    match = re.fullmatch(r"manylinux_2_(\d+)_(\w+)", newest)
+    if match is None:
+        yield newest
+        return
+    machine = match[2]
+    oldest = 5 if machine in ("x86_64", "i686") else 17
+    for minor in range(int(match[1]), oldest - 1, -1):
+        yield f"manylinux_2_{minor}_{machine}"
+        if minor in _ALIASES:
+            yield f"{_ALIASES[minor]}_{machine}"
+    yield f"linux_{machine}"
+
+
 def here(python: str) -> Target:
     """The target of this machine for a Python version (``3.8.5`` or ``3.8``)."""
+    return of(python, None)
+
+
+def of(python: str, platform_tag: str | None) -> Target:
+    """The target of a Python version and a platform; ``None``: this machine's."""
     major, minor = python.split(".")[:2]
-    return Target(f"cp{major}{minor}", _platform())
+    return Target(f"cp{major}{minor}", platform_tag or _platform())
 
 
 @lru_cache(maxsize=1)

@@ -161,6 +161,8 @@ def _settings_text(indexes: Indexes, config: Mapping[str, Any]) -> str:
         content["index"] = [*({"url": url} for url in indexes.extra), {"url": indexes.main, "default": True}]
     if indexes.find_links:
         content["find-links"] = list(indexes.find_links)
+    if indexes.alone:
+        content["no-index"] = True
     if indexes.from_model:
         # A model's own index holds a few packages in versions of its own beside copies of others: pip, which these
         # models were made with, takes the best of all indexes.
@@ -169,6 +171,16 @@ def _settings_text(indexes: Indexes, config: Mapping[str, Any]) -> str:
         if value := next((os.environ[name] for name in names if os.environ.get(name)), None):
             content[key] = value
     return tomli_w.dumps(content)
+
+
+def network() -> tuple[dict[str, str], str | None]:
+    """What a container needs of this machine's network: the variables that name proxies, and the authorities (PEM)."""
+    names = [name for pair in _PROXIES.values() for name in pair] + ["NO_PROXY", "no_proxy"]
+    authorities = None
+    if path := os.environ.get("SSL_CERT_FILE"):
+        with contextlib.suppress(OSError):
+            authorities = Path(path).read_text(encoding="utf-8", errors="replace")
+    return {name: os.environ[name] for name in names if name in os.environ}, authorities
 
 
 def _environ(private: Path) -> Mapping[str, str]:

@@ -28,6 +28,8 @@ class LocalIndex:
         """While it is not set, answers wait."""
         self.open.set()
         self.waiting = threading.Event()
+        self.lasting = False
+        """Whether a project's page may be kept, as the public index says of its own for a while."""
         self.requests: list[str] = []
         self.status: int | None = None
         self._token = uuid.uuid4().hex
@@ -138,7 +140,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(content)))
             # Files never change, as on the public index; a project's page does in these tests.
-            lasting = status == 200 and kind == "application/octet-stream"
+            lasting = status == 200 and (kind == "application/octet-stream" or self.index.lasting)
             self.send_header("Cache-Control", "public, max-age=31536000, immutable" if lasting else "no-store")
             self.end_headers()
             if self.command == "GET":

@@ -5,8 +5,9 @@
 #   sh tests/run.sh --slow     with the slow ones (45 minutes at most)
 #   sh tests/run.sh --soak     the soak tests alone
 #
-# Further arguments go to pytest. Where CI=true, missing system packages are installed and no test may be left out;
-# elsewhere what is missing is listed, and the tests that need it are reported as not run.
+# Further arguments go to pytest. Where CI=true, missing system packages are installed, a Docker daemon is started if none
+# answers, and no test may be left out; elsewhere what is missing is listed, and the tests that need it are reported as
+# not run.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -20,6 +21,11 @@ missing=""
 command -v git >/dev/null || missing="$missing git"
 command -v unshare >/dev/null || missing="$missing util-linux"
 ldconfig -p 2>/dev/null | grep -q libgomp.so.1 || missing="$missing libgomp1"
+command -v openssl >/dev/null || missing="$missing openssl"
+command -v dockerd >/dev/null || [ -n "${DOCKER_HOST:-}" ] || missing="$missing docker.io"
+for name in debootstrap docker-registry skopeo; do
+    command -v "$name" >/dev/null || missing="$missing $name"
+done
 if [ -n "$missing" ]; then
     if [ "${CI:-}" = "true" ]; then
         # shellcheck disable=SC2086 # a list of names
@@ -43,4 +49,27 @@ done)
 .venv/bin/ruff format --check --quiet .
 .venv/bin/ruff check --quiet .
 .venv/bin/mypy --no-error-summary
-exec .venv/bin/python -m pytest -m "$tier" "$@"
+
+daemon=""
+if [ "${CI:-}" = "true" ]; then
+    export ENVBUILD_REQUIRE_DOCKER=1
+    mkdir -p .cache
+    if ! docker info >/dev/null 2>&1; then
+        # Neither a bridge nor rules of a firewall: containers under test have the host's network, or none.
+        dockerd --iptables=false --bridge=none >.cache/dockerd.log 2>&1 &
+        daemon=$!
+        tries=0
+        until docker info >/dev/null 2>&1; do
+            tries=$((tries + 1))
+            if [ "$tries" -gt 100 ]; then
+                tail -n 20 .cache/dockerd.log >&2
+                exit 1
+            fi
+            sleep 0.3
+        done
+    fi
+fi
+status=0
+.venv/bin/python -m pytest -m "$tier" "$@" || status=$?
+[ -z "$daemon" ] || kill "$daemon"
+exit "$status"

@@ -20,19 +20,19 @@ ERAS = ("py36_mlflow1_2", "py38_mlflow1_30", "py38_mlflow2_1", "py310_mlflow2_17
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
 
 
-def _models() -> list[Path]:
+def models() -> list[Path]:
     return sorted(path.parent for era in ERAS for path in (MODELS / era).glob("*/MLmodel"))
 
 
 def _cases(*, default: bool) -> list[Any]:
     """The heart model of each era is tried every time, all others in the slow tier."""
-    found = [path for path in _models() if (path.name == "heart") == default]
+    found = [path for path in models() if (path.name == "heart") == default]
     return [pytest.param(path, id=f"{path.parent.name}-{path.name}") for path in found]
 
 
 def test_the_23_models_of_the_five_eras_are_all_here() -> None:
-    assert len(_models()) == 23
-    assert {path.parent.name for path in _models() if path.name == "heart"} == set(ERAS)
+    assert len(models()) == 23
+    assert {path.parent.name for path in models() if path.name == "heart"} == set(ERAS)
 
 
 @pytest.mark.parametrize("model", _cases(default=True))
@@ -69,24 +69,24 @@ def _check(model: Path, home: Path) -> None:
     expected = json.loads(model.with_name(f"{model.name}.expected.json").read_text())
     tolerance = 1e-5 if "float32" in (model / "MLmodel").read_text() else 1e-6
     assert set(answer) == {"predictions"}
-    assert not list(_differences(answer["predictions"], expected, tolerance, "predictions"))
+    assert not list(differences(answer["predictions"], expected, tolerance, "predictions"))
 
 
 def _refuse(constant: str) -> None:
     raise AssertionError(f"{constant} is no JSON")
 
 
-def _differences(found: Any, expected: Any, tolerance: float, at: str) -> Any:
+def differences(found: Any, expected: Any, tolerance: float, at: str) -> Any:
     if isinstance(expected, dict) and isinstance(found, dict):
         if list(found) != list(expected):
             yield f"{at}: {list(found)} are not {list(expected)}"
         for key in expected.keys() & found.keys():
-            yield from _differences(found[key], expected[key], tolerance, f"{at}.{key}")
+            yield from differences(found[key], expected[key], tolerance, f"{at}.{key}")
     elif isinstance(expected, list) and isinstance(found, list):
         if len(found) != len(expected):
             yield f"{at}: {len(found)} are not {len(expected)}"
         for number, pair in enumerate(zip(found, expected)):
-            yield from _differences(*pair, tolerance, f"{at}[{number}]")
+            yield from differences(*pair, tolerance, f"{at}[{number}]")
     elif not _same(found, expected, tolerance):
         yield f"{at}: {found!r} is not {expected!r}"
 

@@ -28,6 +28,8 @@ class Order:
     settings: Settings
     bytecode: Path
     """Where byte code is kept from one environment to the next."""
+    python_build: str = ""
+    """Which build of its version the interpreter is, where two must not share byte code."""
     link_mode: LinkMode = "copy"
     """How files are shared with the cache and other environments; never ``auto``."""
 

@@ -35,8 +35,10 @@ SOURCE_TIME = 315532800
 _COMPILER = Path(__file__).resolve().parent.parent / "worker" / "compiling.py"
 # Its exit status that says: standard output holds what the system said, as [errno, strerror, filename].
 _SYSTEM_ERROR = 9
-_VERSION = 2
+_VERSION = 3
 _ENTRY = "entry.json"
+# How many sources one process compiles. The same always: what it compiled before decides on the bytes.
+_CHUNK = 150
 
 
 def source_time(python: str) -> int | None:
@@ -73,7 +75,9 @@ class ByteCode:
 
     def __init__(self, order: Order) -> None:
         self._order = order
-        self._folder = order.bytecode / f"{order.interpreter.key}-{_VERSION}"
+        self._folder = order.bytecode / "-".join(
+            filter(None, (order.interpreter.key, str(_VERSION), order.python_build))
+        )
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="envbuild-bytecode")
         self._early: Future[tuple[dict[str, _Entry], dict[str, str]]] | None = None
         self._wheels = {p.name: p.sha256 for p in order.lock.packages if p.kind == "wheel"}
@@ -240,7 +244,8 @@ def _make(order: Order, new: Sequence[tuple[Path, Distribution]], report: Report
     parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=parent, prefix=".new-") as name:
         folders = [Path(name) / str(number) for number in range(len(new))]
-        _compile(order, [job for folder, (_, one) in zip(folders, new) for job in _jobs(order, folder, one)])
+        jobs = [list(_jobs(order, folder, one)) for folder, (_, one) in zip(folders, new)]
+        _compile(order, [of_one[at : at + _CHUNK] for of_one in jobs for at in range(0, len(of_one), _CHUNK)])
         faults.point("compiled")
         for folder, (place, one) in zip(folders, new):
             _keep(order, folder, place, one)
@@ -251,7 +256,7 @@ def _make(order: Order, new: Sequence[tuple[Path, Distribution]], report: Report
 
 def _jobs(order: Order, folder: Path, distribution: Distribution) -> Iterator[list[str]]:
     folder.mkdir()
-    for path in _sources(distribution):
+    for path in sorted(_sources(distribution)):
         if (order.place / path).is_file():
             shown = path.partition("/site-packages/")[2]
             yield [str(order.place / path), str(folder / _cached(path, order.interpreter.minor)), shown]
@@ -263,27 +268,33 @@ def _cached(path: str, minor: str) -> str:
     return f"{folder}/__pycache__/{name.removesuffix('.py')}.cpython-{minor.replace('.', '')}.pyc"
 
 
-def _compile(order: Order, jobs: Sequence[list[str]]) -> None:
-    """Run the compiler on all, a process a core; large sources are spread evenly."""
-    if not jobs:
-        return
+def _compile(order: Order, chunks: Sequence[list[list[str]]]) -> None:
     if (time := source_time(order.interpreter.version)) is not None:
-        for source, _, _ in jobs:
-            os.utime(source, (time, time))
-    share = min(os.cpu_count() or 1, -(-len(jobs) // 20))
-    by_size = sorted(jobs, key=lambda job: os.path.getsize(job[0]))
-    argv = [order.interpreter.executable, "-I", "-S", str(_COMPILER)]
+        for chunk in chunks:
+            for source, _, _ in chunk:
+                os.utime(source, (time, time))
+    compile_chunks(order.interpreter.executable, chunks, order.settings.build_timeout)
 
-    def run(part: Sequence[list[str]]) -> None:
-        lines = "".join(f"{json.dumps(job)}\n" for job in part)
-        done = process.run(argv, env={"LC_ALL": "C.UTF-8"}, stdin=lines.encode(), timeout=order.settings.build_timeout)
-        if done.returncode == _SYSTEM_ERROR:
-            raise OSError(*json.loads(done.stdout))
-        if done.returncode != 0:
-            raise BuildError("byte code could not be compiled", details=done.stderr.splitlines()[-12:])
 
-    with ThreadPoolExecutor(share) as pool:
-        list(pool.map(run, [by_size[number::share] for number in range(share)]))
+def compile_chunks(python: str, chunks: Sequence[list[list[str]]], timeout: float) -> None:
+    """Run the compiler (:mod:`envbuild.worker.compiling`) on chunks, a process a core; the largest come first.
+
+    :param chunks: of each source its path, where its byte code goes, and the name that it is compiled under.
+    :param timeout: seconds.
+    :raises BuildError: it cannot be run.
+    """
+    if not chunks:
+        return
+    by_size = sorted(chunks, key=lambda chunk: sum(os.path.getsize(job[0]) for job in chunk), reverse=True)
+    # `-I` would ignore the seed, on which the order of sets in byte code depends.
+    argv = [python, "-S", "-s", str(_COMPILER), str(os.cpu_count() or 1)]
+    environ = {"LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "0"}
+    lines = "".join(f"{json.dumps(chunk)}\n" for chunk in by_size)
+    done = process.run(argv, env=environ, stdin=lines.encode(), timeout=timeout)
+    if done.returncode == _SYSTEM_ERROR:
+        raise OSError(*json.loads(done.stdout))
+    if done.returncode != 0:
+        raise BuildError("byte code could not be compiled", details=done.stderr.splitlines()[-12:])
 
 
 def _keep(order: Order, folder: Path, place: Path, distribution: Distribution) -> None:

@@ -29,10 +29,14 @@ _VERBS: Mapping[str, tuple[str, str]] = {
     "building": ("building", "built"),
     "installing": ("installing", "installed"),
     "compiling": ("compiling", "compiled"),
+    "packing": ("packing", "packed"),
+    "pushing": ("pushing", "pushed"),
     "removing": ("removing", "removed"),
     "loading": ("loading", "loaded"),
     "predicting": ("predicting", "predicted"),
 }
+# Their lines say how much and how long.
+_TIMED = ("packing", "pushing", "loading")
 # On a pipe, a download is a line when it is done; only one that takes its time is a line when it begins as well.
 _LARGE_BYTES = 50 * 2**20
 
@@ -71,6 +75,7 @@ class Output(AbstractContextManager["Output"]):
         self._spinner: Any = None
         self._downloads = _Downloads()
         self._said: set[str] = set()
+        self._began: dict[tuple[str, str], float] = {}
 
     def report(self, step: Step) -> None:
         """Show a step of long work: a line, or on a terminal a spinner that says the latest."""
@@ -78,6 +83,8 @@ class Output(AbstractContextManager["Output"]):
         text = f"{finished if step.done else begun} {step.text}"
         if step.phase == "downloading":
             text += self._downloads.note(step)
+        elif step.phase in _TIMED:
+            text += self._timed(step)
         self._write_log(text)
         if self._quiet:
             return
@@ -85,6 +92,16 @@ class Output(AbstractContextManager["Output"]):
             self._spin(text)
         elif step.phase != "downloading" or step.done or (step.bytes or 0) >= _LARGE_BYTES:
             click.echo(text, err=True)
+
+    def _timed(self, step: Step) -> str:
+        """How much it is, and when it is done, how long it took."""
+        size = "" if not step.bytes else f" ({step.bytes / 2**20:.1f} MiB)"
+        key = (step.phase, step.text)
+        if not step.done:
+            self._began.setdefault(key, time.monotonic())
+            return size
+        began = self._began.pop(key, None)
+        return size if began is None else f"{size}, in {time.monotonic() - began:.1f} s"
 
     def _spin(self, text: str) -> None:
         if self._spinner is None:

@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 
 @click.command("verify")
-@click.argument("environment", required=False, metavar="[MODEL|HASH]")
+@click.argument("environment", required=False, metavar="[MODEL|HASH|IMAGE]")
 @click.option("--all", "everything", is_flag=True, help="Verify every environment in the store.")
 @click.option("--repair", "again", is_flag=True, help="Build what is damaged again.")
 @output_options
 def command(environment: str | None, everything: bool, again: bool, **options: Any) -> None:
-    """Read every file of an environment again: is it still exactly what was built?
+    """Read every file of an environment or an image again: is it still exactly what was built?
 
     Compared are the files with the manifest, the manifest with what the wheels say of their files, and what is
-    installed with the lock. HASH is a lock hash or its beginning.
+    installed with the lock. HASH is a lock hash or its beginning; IMAGE is an image's name, and nothing of it is run.
     """
     from envbuild import environments
     from envbuild.errors import EnvironmentDamaged, UsageError
@@ -33,7 +33,12 @@ def command(environment: str | None, everything: bool, again: bool, **options: A
     with open_output(options, "verify") as output:
         settings = settings_from(options)
         if everything == (environment is not None):
-            raise UsageError("give a MODEL, a HASH or --all", hint="envbuild verify --help shows what there is")
+            raise UsageError(
+                "give a MODEL, a HASH, an IMAGE or --all", hint="envbuild verify --help shows what there is"
+            )
+        if environment is not None and environments.is_image(environment):
+            _verify_image(environment, output, again=again)
+            return
         chosen = (
             tuple(Upkeep(Store(settings)).listed()) if everything else environments.named(environment or "", settings)
         )
@@ -52,9 +57,28 @@ def command(environment: str | None, everything: bool, again: bool, **options: A
                 {**one.environment.to_dict(), "findings": [finding.to_dict() for finding in one.findings]}
                 for one in found
             ],
+            "images": [],
             "repaired": [one.environment.lock_hash for one in damaged],
         }
         output.result(content, "\n".join(_said(one) for one in found))
+
+
+def _verify_image(reference: str, output: Output, *, again: bool) -> None:
+    from envbuild.errors import EnvironmentDamaged, UsageError
+    from envbuild.images.verification import verified
+
+    if again:
+        raise UsageError("--repair is for environments in the store", hint="envbuild image makes an image again")
+    found = verified(reference, output.report)
+    if found.findings:
+        raise EnvironmentDamaged(
+            f"the image {reference} is not as it was built",
+            hint="do not deploy it; envbuild image makes it again",
+            details=[f"{finding.kind}: {finding}" for finding in found.findings],
+        )
+    image = {"image": reference, "id": found.id, "lock_hash": found.lock_hash}
+    content = {"environments": [], "images": [image], "repaired": []}
+    output.result(content, f"{found.id[:19]}  {reference}  as it was built")
 
 
 def _message(damaged: list[Verified], among: int) -> str:

@@ -171,6 +171,8 @@ def compile_once(
     arguments += ["--format", "pylock.toml", "--no-header", "--no-annotate"]
     python = attempt.python or _full(question.spec.python.text)
     arguments += ["--python", question.interpreter.executable, "--python-version", python]
+    if (platform := question.target.uv_platform) is not None:
+        arguments += ["--python-platform", platform]
     if attempt.overrides:
         (stage / "overrides.in").write_text("\n".join(attempt.overrides) + "\n", encoding="utf-8")
         arguments += ["--overrides", "overrides.in"]

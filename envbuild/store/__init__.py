@@ -4,10 +4,11 @@
 
     ENVBUILD_HOME/                       mode 0700 (2770 where it is shared)
     ├── uv/                              uv's cache: on the same file system, so that files are linked
-    ├── bytecode/<interpreter>-2/<wheel>/  byte code, compiled once a wheel, linked into every environment
+    ├── bytecode/<interpreter>-3/<wheel>/  byte code, compiled once a wheel, linked into every environment
     ├── python/                          Pythons that uv fetched
     ├── interpreters/<version>.json      where the Python of a version was found
     ├── sdists/<sha256>                  sdists that were read for what they are built with
+    ├── images/                          layers of images, and what is known of bases (:mod:`envbuild.images.shelf`)
     ├── default-index-<uv's version>     uv's own word for the index that it asks when none is given
     └── store/v1/
         ├── locks/<key>.toml             a lock, under the key of everything that went into it

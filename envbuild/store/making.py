@@ -7,26 +7,23 @@ import hashlib
 import os
 import secrets
 import shutil
-import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 from envbuild import faults
 from envbuild.errors import BuildError, EnvbuildError, InterpreterNotFound, LockError, StoreError
-from envbuild.interpreters import Fingerprint, Interpreter
+from envbuild.interpreters import Interpreter
 from envbuild.lock import Lock
 from envbuild.progress import Report
-from envbuild.pylock import write_lock
 from envbuild.settings import Settings
 from envbuild.store import Store, flock
+from envbuild.store.completion import complete
 from envbuild.store.failures import Failures
 from envbuild.store.flight import Flight, single_flight, slot
-from envbuild.store.lockfile import PYLOCK
-from envbuild.store.manifest import MANIFEST, READABLE, Entry, Manifest, digest_of
-from envbuild.store.marker import MARKER, Marker
-from envbuild.store.writing import sync_directory, write_whole
+from envbuild.store.manifest import READABLE, Manifest
+from envbuild.store.marker import MARKER
+from envbuild.store.writing import write_whole
 
 _Answer = TypeVar("_Answer")
 
@@ -67,30 +64,10 @@ class Making:
         :param linked: its files are shared by hard links.
         :raises StoreError: it cannot be written.
         """
-        fingerprint = Fingerprint.of(interpreter.executable)
-        if fingerprint is None:
-            raise StoreError(f"{interpreter.executable} went away during the build", hint="build again")
         with self._store.explained():
-            text = write_lock(lock).encode()
-            write_whole(place / PYLOCK, text, READABLE)
-            entry = Entry(len(text), hashlib.sha256(text).hexdigest(), READABLE)
-            manifest = replace(manifest, files={**manifest.files, PYLOCK: entry})
-            content = manifest.to_bytes()
-            write_whole(place / MANIFEST, content, READABLE)
-            faults.point("manifest written")
-            _sync(place)
-            faults.point("synced")
-            marker = Marker(
-                lock_hash=lock.hash,
-                interpreter=interpreter,
-                fingerprint=fingerprint,
-                manifest=digest_of(content),
-                size=manifest.size,
-                linked=linked,
-            )
             # In a shared store whoever uses it notes that, which the system allows to those who may write the file.
-            write_whole(place / MARKER, marker.to_bytes(), 0o664 if self._store.shared else READABLE)
-            sync_directory(place.parent)
+            mode = 0o664 if self._store.shared else READABLE
+            complete(place, lock, interpreter, manifest, linked=linked, mode=mode)
 
     def once(
         self,
@@ -228,22 +205,3 @@ def _short(name: str) -> str:
 def _is_worth_remembering(error: EnvbuildError) -> bool:
     # The store's own troubles (a full disk) are not the attempt's; and to look for a Python again costs nothing.
     return not isinstance(error, (StoreError, InterpreterNotFound))
-
-
-def _sync(folder: Path) -> None:
-    """Bring everything that was written to a folder's file system onto its disk.
-
-    :raises OSError: that failed.
-    """
-    if not sys.platform.startswith("linux"):
-        os.sync()
-        return
-    import ctypes  # a hand-out needs none
-
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        if ctypes.CDLL(None, use_errno=True).syncfs(descriptor) != 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number), str(folder))
-    finally:
-        os.close(descriptor)

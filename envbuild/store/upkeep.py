@@ -61,6 +61,7 @@ class Upkeep:
                 ("environments", self.root / "environments"),
                 ("downloads", self.home / "uv"),
                 ("byte code", self._store.bytecode),
+                ("layers of images", self.home / "images"),
                 ("everything else", self.home),
             ):
                 new = {inode: size for inode, size in inodes(folder).items() if inode not in known}
@@ -160,6 +161,7 @@ class Upkeep:
                 self._clean_bytecode(everything=not packages)
                 if not packages:
                     shutil.rmtree(self.home / "sdists", ignore_errors=True)
+                    shutil.rmtree(self.home / "images" / "layers", ignore_errors=True)
         return None
 
     def _clean_bytecode(self, *, everything: bool) -> None:

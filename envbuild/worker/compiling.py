@@ -1,16 +1,19 @@
-"""Compiling: byte code of Python sources, for the host's store; a program of its own, run as ``PYTHON -I -S <this>``.
+"""Compiling: byte code of Python sources, for the host's store; a program of its own.
 
-Standard input holds one JSON list a line: the source, where its byte code goes, and the name that it is compiled
-under. From CPython 3.7 on the byte code is hash-based and unchecked (PEP 552): the same bytes whenever it is made, and
-Python never looks at the source to see whether it fits. Before, it names the time that the host gave the source.
-What does not compile (the Python 2 that some wheels carry) has no byte code. ``py_compile`` does the same in twice the
-time.
+Run as ``PYTHON -S -s <this> CHILDREN`` with ``PYTHONHASHSEED=0``. Standard input holds a JSON list a line, a chunk:
+for each source the source itself, where its byte code goes, and the name that it is compiled under. Each chunk is
+compiled by a forked child, ``CHILDREN`` of them at a time: byte code depends on what the process has compiled before it,
+so that a chunk gives the same bytes only where nothing came before it. From CPython 3.7 on the byte code is
+hash-based and unchecked (PEP 552): it names no time, and Python never looks at the source to see whether it fits.
+Before, it names the time that the host gave the source. What does not compile (the Python 2 that some wheels carry) has
+no byte code. ``py_compile`` does the same in twice the time.
 """
 
 import importlib.util
 import json
 import marshal
 import os
+import signal
 import struct
 import sys
 import warnings
@@ -22,11 +25,51 @@ _UNCHECKED_HASH = 1
 
 
 def main() -> None:
-    """Compile what standard input names."""
+    """Compile the chunks that standard input names."""
+    # This folder is no place to import from.
+    sys.path.pop(0)
     warnings.simplefilter("ignore")
+    chunks = [json.loads(line) for line in sys.stdin]
+    children = set()  # type: set[int]
+    for chunk in chunks:
+        if len(children) >= int(sys.argv[1]):
+            _wait(children)
+        pid = os.fork()
+        if not pid:
+            _compile_and_leave(chunk)
+        children.add(pid)
+    while children:
+        _wait(children)
+
+
+def _wait(children: "set[int]") -> None:
+    """Wait for one of the children; end as it ended, if it failed."""
+    pid, status = os.wait()
+    children.discard(pid)
+    if status:
+        for other in children:
+            os.kill(other, signal.SIGKILL)
+        os._exit(os.WEXITSTATUS(status) if os.WIFEXITED(status) else 1)
+
+
+def _compile_and_leave(chunk: "list[list[str]]") -> None:
+    status = 1
+    try:
+        _compile(chunk)
+        status = 0
+    except OSError as error:
+        # One write, so that it is whole whatever another child says.
+        os.write(1, json.dumps([error.errno, error.strerror, error.filename]).encode("ascii"))
+        status = SYSTEM_ERROR
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        os._exit(status)
+
+
+def _compile(chunk: "list[list[str]]") -> None:
     folders = set()
-    for line in sys.stdin:
-        source, target, shown = json.loads(line)
+    for source, target, shown in chunk:
         with open(source, "rb") as file:
             text = file.read()
         try:
@@ -52,8 +95,4 @@ def _header(source: str, text: bytes) -> bytes:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except OSError as error:
-        json.dump([error.errno, error.strerror, error.filename], sys.stdout)
-        sys.exit(SYSTEM_ERROR)
+    main()

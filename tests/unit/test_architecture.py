@@ -18,8 +18,8 @@ TABLE = (
     ("__main__",),
     ("cli",),
     ("__init__",),
-    ("api",),
-    ("environments",),
+    ("api", "images"),
+    ("environments", "server"),
     ("pipeline",),
     ("bridge", "builders", "inspection", "override", "resolvers", "staleness"),
     ("store",),
@@ -151,6 +151,8 @@ def test_nobody_else_starts_or_becomes_a_process_through_os() -> None:
     found = {name_of(path): {name for name in attributes_of(path, "os") if pattern.fullmatch(name)} for path in MODULES}
     assert {name: names for name, names in found.items() if names} == {
         "process.py": {"execve"},
+        "server/init.py": {"fork"},
+        "worker/compiling.py": {"fork"},
         "worker/lifeline.py": {"fork"},
     }
 
@@ -169,6 +171,8 @@ def test_only_settings_name_the_variables_of_envbuild() -> None:
         "settings.py": {"ENVBUILD_"},
         # What a command in the model's environment gets, and what it does not get.
         "cli/run.py": {"ENVBUILD_", "ENVBUILD_MODEL"},
+        # Which model a container serves.
+        "server/place.py": {"ENVBUILD_MODEL"},
     }
 
 
@@ -182,6 +186,8 @@ def test_the_environment_is_read_where_the_table_of_readers_says_and_nowhere_els
         "resolvers/building.py",  # PATH for build backends
         "bridge/environ.py",  # what a worker is given
         "cli/run.py",  # what a command is given
+        "server/place.py",  # which model a container serves, and where it may write
+        "images/inside.py",  # the variables of a building container, which is ours alone
     }
 
 

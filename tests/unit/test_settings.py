@@ -44,6 +44,10 @@ FROM_VARIABLES: list[tuple[str, str, Any]] = [
     ("failure_memory", "5", 5.0),
     ("max_size", "20GB", 20_000_000_000),
     ("shared", "1", True),
+    ("base_image", "python:3.8-slim", "python:3.8-slim"),
+    ("server_python", "3.13", "3.13"),
+    ("build_network", "host", "host"),
+    ("env_repository", "registry.example/env", "registry.example/env"),
 ]
 
 

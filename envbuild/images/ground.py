@@ -1,0 +1,322 @@
+"""The ground of an environment's image: the base, and every layer between it and the environment."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import secrets
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from envbuild import process, uv
+from envbuild.errors import BaseImageUnusable, DockerUnavailable, ImageError, error_from
+from envbuild.images import apt, portable
+from envbuild.images.base import PYTHON_PLACE, Base, Facts, refuse_musl
+from envbuild.images.config import Content, History, ImageConfig, archive, layers_in
+from envbuild.images.daemon import STAGES, Box, Container, Daemon, Ended, spooled
+from envbuild.images.layer import Layer, Member, tree, write_layer
+from envbuild.images.server_layer import PLACE, PYTHON, ServerLayer
+from envbuild.images.shelf import Shelf
+from envbuild.interpreters import Interpreter, probe
+from envbuild.progress import Report, Step
+from envbuild.settings import Settings
+
+USER, USER_ID, USER_HOME = "model", 10001, "/home/model"
+INSIDE = (PYTHON, "-I", "-m", "envbuild.images.inside")
+_NOT_STARTED = (126, 127)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A layer of ours, and what it is in words."""
+
+    layer: Layer
+    what: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """What an environment is put on."""
+
+    base: Base
+    facts: Facts
+    python: Interpreter
+    """The model's Python, as it is seen inside."""
+    parts: tuple[Part, ...]
+    """From the lowest to the topmost."""
+    packages: Mapping[str, str] = field(default_factory=dict)
+    """The Debian packages that were put on the base."""
+
+    def config(self, more: Sequence[Part] = (), **facts: Any) -> ImageConfig:
+        """A config with the base's layers, the ground's, and more.
+
+        :param facts: the fields of :class:`ImageConfig` that differ from the base's.
+        """
+        image = self.base.image
+        history = [History(diff_id=diff_id, created_by=f"base {self.base.digest}") for diff_id in image.diff_ids]
+        history += [History(diff_id=part.layer.diff_id, created_by=part.what) for part in (*self.parts, *more)]
+        known = {"architecture": image.architecture, "os": image.os, "created": created(image.created)}
+        return ImageConfig(**{**known, "environ": image.environ, **facts}, layers=tuple(history))
+
+
+def created(text: str) -> str:
+    """A base's date as ours: to the second, since daemons differ in how they write what is below."""
+    return f"{text[:19]}Z" if len(text) >= len("2026-01-01T00:00:00") else "1980-01-01T00:00:00Z"
+
+
+class Workshop:
+    """Where images are made: a daemon, a shelf, and the settings of one call."""
+
+    def __init__(self, daemon: Daemon, shelf: Shelf, settings: Settings, report: Report) -> None:
+        self.daemon = daemon
+        self.shelf = shelf
+        self.settings = settings
+        self.report = report
+
+    def load(self, config: ImageConfig, tags: Sequence[str], parts: Sequence[Part], base: Base) -> None:
+        """Load an image of which the daemon has the base."""
+        self._load(config, tags, [_content(part.layer) for part in parts], base.image.id)
+
+    def load_upon(self, config: ImageConfig, tags: Sequence[str], part: Part, below: str) -> None:
+        """Load an image that is one of the daemon's and one layer more."""
+        self._load(config, tags, [_content(part.layer)], below)
+
+    def _load(self, config: ImageConfig, tags: Sequence[str], own: Sequence[Content], below: str) -> None:
+        before = [self.daemon.find(tag) for tag in tags]
+        self._send(config, tags, own, below)
+        for found in before:
+            self.daemon.remove_nameless(found)
+
+    def _send(self, config: ImageConfig, tags: Sequence[str], own: Sequence[Content], below: str) -> None:
+        # Which layers a daemon has can only be found out by trying; those that it has are not sent.
+        for contents in ([], own[-1:], own):
+            try:
+                self.daemon.load(archive(config, tags, contents))
+            except DockerUnavailable:
+                raise
+            except ImageError:
+                continue
+            return
+        with spooled() as file, tempfile.TemporaryDirectory(prefix="envbuild-image-") as name:
+            self.daemon.save(below, file)
+            saved = list(_unpacked(file, Path(name)))
+            self.daemon.load(archive(config, tags, [*saved, *own]))
+
+    @contextlib.contextmanager
+    def stage(self, ground_config: ImageConfig, parts: Sequence[Part], base: Base) -> Iterator[str]:
+        """A ground as an image, as long as something is made on it."""
+        name = f"{STAGES}:{process.identity()}-{secrets.token_hex(6)}"
+        try:
+            self.load(ground_config, [name], parts, base)
+            yield name
+        finally:
+            self.daemon.forget(name)
+
+    def ask(self, container: Container, order: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Have the program inside a container do something.
+
+        :raises EnvbuildError: what it could not do.
+        """
+        answers: list[Mapping[str, Any]] = []
+
+        def hear(line: str) -> None:
+            said = json.loads(line) if line.startswith("{") else {}
+            if "step" in said:
+                self.report(Step(**said["step"]))
+            elif said:
+                answers.append(said)
+
+        ended = container.run(json.dumps(order).encode(), hear)
+        if answers and "error" in answers[-1]:
+            raise error_from(answers[-1]["error"])
+        if not answers or ended.status != 0:
+            raise _broken(ended)
+        done: Mapping[str, Any] = answers[-1]["done"]
+        return done
+
+
+def _content(layer: Layer) -> Content:
+    return Content(diff_id=layer.diff_id, size=layer.size, path=layer.path)
+
+
+def _unpacked(file: Any, folder: Path) -> Iterator[Content]:
+    """The layers of a saved image, each in a file of its own."""
+    for number, (diff_id, source) in enumerate(layers_in(file)):
+        path = folder / str(number)
+        with open(path, "wb") as target:
+            while block := source.read(2**20):
+                target.write(block)
+        yield Content(diff_id=diff_id, size=path.stat().st_size, path=path)
+
+
+def _broken(ended: Ended) -> ImageError:
+    said = ended.stderr.strip().splitlines()
+    words = said[-1][:300] if said else f"exit status {ended.status}"
+    if (
+        ended.status in _NOT_STARTED
+        or "error while loading shared libraries" in ended.stderr
+        or "GLIBC_" in ended.stderr
+    ):
+        return BaseImageUnusable(
+            f"the HTTP side's Python does not run in this base: {words}",
+            hint="it may need a system library (--apt), or a portable build: ENVBUILD_SERVER_PYTHON=3.13",
+            details=said[-12:],
+        )
+    return ImageError(f"a building container failed: {words}", details=said[-12:])
+
+
+# What is made one after the other
+
+
+def found_out(workshop: Workshop, base: Base, server: ServerLayer, python: str) -> Facts:
+    """What is in a base: looked at once, and noted."""
+    note = workshop.shelf.note(f"facts-{_short([base.image.id, server.layer.diff_id, python])}")
+    if (known := note.read()) is not None:
+        with contextlib.suppress(KeyError, TypeError):
+            return Facts.from_dict(known)
+    workshop.report(Step("building", f"looking into {base.reference}"))
+    refuse_musl(workshop.daemon, base)
+    parts = [Part(layer=server.layer, what="the HTTP side")]
+    config = Ground(base=base, facts=_NO_FACTS, python=server.interpreter, parts=tuple(parts)).config()
+    with (
+        workshop.stage(config, parts, base) as stage,
+        workshop.daemon.container(Box(image=stage, command=INSIDE)) as box,
+    ):
+        said = workshop.ask(box, {"verb": "probe", "python": python})
+    with workshop.shelf.explained():
+        note.write(dict(said))
+    return Facts.from_dict(said)
+
+
+_NO_FACTS = Facts(platform="", system="", pythons=(), packages={}, certificates=False, users="", groups="", modes={})
+
+
+def ground(
+    workshop: Workshop,
+    base: Base,
+    facts: Facts,
+    server: ServerLayer,
+    demanded: Demanded,
+) -> Ground:
+    """The ground for a lock, its layers from the shelf or made now.
+
+    :raises BaseImageUnusable: the base has not the Python that is demanded, and none can be put into it.
+    """
+    python = facts.python(demanded.python, workshop.settings.python_policy)
+    parts = []
+    if python is None:
+        layer, python = _portable(workshop, base, demanded)
+        parts.append(Part(layer=layer, what=f"Python {python.version} at {PYTHON_PLACE}"))
+    parts.append(Part(layer=_users(workshop, facts), what=f"the user {USER} ({USER_ID})"))
+    parts.append(Part(layer=server.layer, what=f"the HTTP side at {PLACE}"))
+    names = {name for name in demanded.packages if name not in facts.packages}
+    if not facts.certificates:
+        names.add("ca-certificates")
+    known = Ground(base=base, facts=facts, python=python, parts=tuple(parts))
+    if not names:
+        return known
+    installed = _apt(workshop, known, tuple(sorted(names)), update=demanded.update)
+    layers = [] if installed.layer is None else [Part(layer=installed.layer, what=f"Debian: {' '.join(sorted(names))}")]
+    return Ground(base=base, facts=facts, python=python, parts=(*parts, *layers), packages=installed.packages)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demanded:
+    """What an environment needs to stand on."""
+
+    python: str
+    interpreter: Interpreter | None
+    """The one on this machine that was named by its path: it may be copied."""
+    packages: tuple[str, ...]
+    """Debian's."""
+    update: bool = False
+    """Take the packages of today."""
+
+
+def with_tools(workshop: Workshop, known: Ground, names: tuple[str, ...]) -> Ground:
+    """A ground with more Debian packages, to build on and not to run."""
+    missing = tuple(sorted(name for name in names if name not in known.facts.packages))
+    installed = _apt(workshop, known, missing, update=False)
+    tools = [] if installed.layer is None else [Part(layer=installed.layer, what=f"tools: {' '.join(missing)}")]
+    return replace(known, parts=(*known.parts, *tools))
+
+
+def _portable(workshop: Workshop, base: Base, demanded: Demanded) -> tuple[Layer, Interpreter]:
+    """A Python of this machine as a layer: the one that was named, or a portable build that uv fetches."""
+    source = demanded.interpreter
+    settings = workshop.settings
+    if source is None and settings.python_downloads and not settings.offline:
+        path = uv.managed_python(demanded.python, settings, workshop.report)
+        source = None if path is None else probe(path)
+    if source is None:
+        raise BaseImageUnusable(
+            f"{base.reference} has no Python {demanded.python}",
+            hint=f"--base-image python:{demanded.python}-slim, or another that has it on its PATH; "
+            "--python with a path copies one from here",
+        )
+    program = hashlib.sha256(Path(source.executable).read_bytes()).hexdigest()
+    inside = Interpreter(
+        executable=f"{PYTHON_PLACE}/bin/python{source.minor}",
+        version=source.version,
+        abi=source.abi,
+        platform=source.platform,
+    )
+
+    def make(path: Path) -> Layer:
+        workshop.report(Step("packing", f"Python {source.version}"))
+        with tempfile.TemporaryDirectory(prefix="envbuild-python-") as name:
+            root = Path(name) / "python"
+            portable.copied(source, root, PYTHON_PLACE, headers=True, timeout=settings.build_timeout)
+            return write_layer(path, tree(root, PYTHON_PLACE.lstrip("/")))
+
+    layer, _ = workshop.shelf.layer(f"python-{_short([source.key, program])}", make, workshop.report)
+    return layer, inside
+
+
+def _users(workshop: Workshop, facts: Facts) -> Layer:
+    """The base's users, and ours without privileges."""
+    users, groups = facts.users, facts.groups
+    if f":{USER_ID}:" not in users:
+        users = f"{users.rstrip()}\n{USER}:x:{USER_ID}:{USER_ID}::{USER_HOME}:/usr/sbin/nologin\n".lstrip("\n")
+    if f":{USER_ID}:" not in groups:
+        groups = f"{groups.rstrip()}\n{USER}:x:{USER_ID}:\n".lstrip("\n")
+    members = [
+        Member(name="etc/passwd", source=users.encode("utf-8", "surrogateescape")),
+        Member(name="etc/group", source=groups.encode("utf-8", "surrogateescape")),
+        Member(name=USER_HOME.lstrip("/"), kind="directory", mode=0o755, owner=USER_ID),
+    ]
+    name = f"users-{_short([users, groups, facts.modes])}"
+    layer, _ = workshop.shelf.layer(name, lambda path: write_layer(path, members, modes=facts.modes), workshop.report)
+    return layer
+
+
+def _apt(workshop: Workshop, below: Ground, names: tuple[str, ...], *, update: bool) -> apt.Installed:
+    # What a layer holds depends on what lies below it: another Debian package may have brought half of it.
+    under = [below.base.digest, *(part.layer.diff_id for part in below.parts if part.what.startswith("Debian"))]
+    name = apt.kept_name(" ".join(under), names)
+    known = None if update else apt.kept(workshop.shelf, name)
+    if known is not None:
+        return known
+    versions = {} if update else apt.pinned(workshop.shelf, name)
+    if workshop.settings.offline:
+        raise ImageError(
+            f"Debian packages are needed ({', '.join(names)}), and the network is not to be used",
+            hint="run once without --offline, or take a base that has them",
+        )
+    environ, _ = uv.network()
+    wanted = dict(versions) or dict.fromkeys(names)
+    order = {"verb": "apt", "packages": wanted, "environ": environ}
+    box_network = workshop.settings.build_network
+    with workshop.stage(below.config(), below.parts, below.base) as stage:
+        box = Box(image=stage, command=INSIDE, network=box_network)
+        with workshop.daemon.container(box) as container:
+            said = workshop.ask(container, order)
+            return apt.keep(workshop.shelf, name, container, said["packages"], workshop.report)
+
+
+def _short(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=asdict).encode()).hexdigest()[:40]

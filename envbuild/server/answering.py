@@ -1,0 +1,40 @@
+"""Answering: an application over HTTP until somebody asks to stop, and then until the last answer is out."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Iterator
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from envbuild.server.stopping import Stopping
+
+
+class _Server(uvicorn.Server):
+    """Leaves the signals to :class:`Stopping`: uvicorn's own way ends with the signal, not with status 0."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield
+
+
+def answer(application: ASGIApp, listener: socket.socket, stopping: Stopping) -> None:
+    """Answer until ``stopping`` says otherwise; requests that have begun by then are answered."""
+    config = uvicorn.Config(
+        application,
+        http="h11",
+        ws="none",
+        loop="asyncio",
+        lifespan="off",
+        # The access log is ours, and what is left, warnings and tracebacks, goes to stderr without any set-up.
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+    )
+    server = _Server(config)
+    stopping.attach(server)
+    server.run(sockets=[listener])

@@ -1,0 +1,35 @@
+"""Every model of the five eras answers from a container of its own, by HTTP and on standard output."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from containers import post, predicted, served
+from kit import cli_environ
+from stand_ins import python
+from test_era_models import differences, models
+from test_image_building import image
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", [pytest.param(path, id=f"{path.parent.name}-{path.name}") for path in models()])
+def test_a_model_of_an_era_answers_from_its_own_container(model: Path, shared_home: Path) -> None:
+    base = python(f"3.{model.parent.name.partition('_')[0].removeprefix('py3')}")
+    environ = cli_environ(shared_home, ENVBUILD_BASE_IMAGE=base, ENVBUILD_BUILD_NETWORK="host")
+    made = image(model, environ=environ)
+    body = model.with_name(f"{model.name}.input.json").read_bytes()
+    _check(model, predicted(made["image"], body))
+    with served(made["image"]) as container:
+        status, answer = post(f"{container.split()[1]}/invocations", body)
+    assert status == 200, answer
+    _check(model, answer)
+
+
+def _check(model: Path, answer: Any) -> None:
+    expected = json.loads(model.with_name(f"{model.name}.expected.json").read_text())
+    tolerance = 1e-5 if "float32" in (model / "MLmodel").read_text() else 1e-6
+    assert set(answer) == {"predictions"}
+    assert not list(differences(answer["predictions"], expected, tolerance, "predictions"))
