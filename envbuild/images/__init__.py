@@ -12,7 +12,9 @@
 
 ``layer``         layers as tars that are the same whenever and wherever they are made
 ``config``        what makes layers an image, and the archive that a daemon loads
-``daemon``        the Docker daemon; the only module that knows its SDK, but for ``credentials``
+``daemon``        the Docker daemon; with the next two and ``credentials`` all that knows its SDK
+``container``     a container of ours, as long as it is needed
+``daemon_errors`` what its errors mean
 ``base``          which base image, and what is in it
 ``portable``      copies of a Python that run at another place
 ``server_layer``  the layer of the HTTP side

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from envbuild.errors import ImageError
-from envbuild.images.daemon import Container, spooled
+from envbuild.images.container import Container, spooled
 from envbuild.images.layer import Layer, Member, archived, write_layer
 from envbuild.images.shelf import Shelf
 from envbuild.progress import Report, Step

@@ -10,7 +10,8 @@ from typing import Any
 
 from envbuild import process, uv
 from envbuild.errors import BaseImageUnusable, EnvbuildError, UsageError
-from envbuild.images.daemon import Box, Daemon, Found, spooled
+from envbuild.images.container import Box, spooled
+from envbuild.images.daemon import Daemon, Found
 from envbuild.images.shelf import Shelf
 from envbuild.interpreters import Interpreter, fits
 from envbuild.progress import Report

@@ -1,34 +1,26 @@
-"""The Docker daemon: images found, pulled, loaded and saved; containers made, filled, run and removed.
+"""The Docker daemon: images found, pulled, loaded and saved; containers made.
 
-The only module that knows the daemon's SDK (``envbuild[docker]``). Whatever a container was made for, it goes with its
-``with`` statement, also at an interrupt.
+With ``container``, ``daemon_errors`` and ``credentials`` all that knows Docker's SDK (``envbuild[docker]``).
 """
 
 from __future__ import annotations
 
 import contextlib
 import secrets
-import socket
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from types import TracebackType
 from typing import IO, Any
 
 from envbuild import process
 from envbuild.errors import (
-    BaseImageUnusable,
     DockerUnavailable,
-    EnvbuildError,
     ImageError,
-    RegistryRefused,
-    RegistryUnreachable,
-    UsageError,
 )
 from envbuild.images.config import ImageConfig, config_from
+from envbuild.images.container import Box, Container
+from envbuild.images.daemon_errors import explained, failed, pull_failed, unavailable
 from envbuild.progress import Report, Step
-from envbuild.redaction import redacted
 
 # Of what belongs to a call of ours while it lasts, and the process that it belongs to.
 WORKING_LABEL = "envbuild.working"
@@ -55,29 +47,6 @@ class Found:
     environ: tuple[str, ...]
     labels: Mapping[str, str]
     size: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Box:
-    """How a container is made."""
-
-    image: str
-    command: Sequence[str]
-    user: str = "0:0"
-    network: str | None = None
-    """``None``: without any network."""
-    mounts: Mapping[Path, str] = field(default_factory=dict)
-    """Directories of this machine by where they are seen inside."""
-    memory_directories: Sequence[str] = ()
-    """Directories inside that lie in memory and go with the container."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
-    """How a container's program ended: its exit status, and the end of what it wrote to standard error."""
-
-    status: int
-    stderr: str
 
 
 class Daemon(contextlib.AbstractContextManager["Daemon"]):
@@ -107,7 +76,7 @@ class Daemon(contextlib.AbstractContextManager["Daemon"]):
             client = docker.APIClient(version="auto", timeout=_TIMEOUT_SECONDS, **options)
             return cls(client, client.version(), client.info())
         except (DockerException, OSError) as error:
-            raise _unavailable(error) from error
+            raise unavailable(error) from error
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -184,9 +153,9 @@ class Daemon(contextlib.AbstractContextManager["Daemon"]):
                 events = self._client.pull(repository, tag or "latest", stream=True, decode=True, platform=platform)
                 for event in events:
                     if "error" in event:
-                        raise _pull_failed(reference, str(event["error"]))
+                        raise pull_failed(reference, str(event["error"]))
             except APIError as error:
-                raise _pull_failed(reference, str(error.explanation or error)) from error
+                raise pull_failed(reference, str(error.explanation or error)) from error
         report(Step("downloading", f"image {reference}", done=True))
 
     def load(self, archive: Iterable[bytes]) -> None:
@@ -197,7 +166,7 @@ class Daemon(contextlib.AbstractContextManager["Daemon"]):
         with explained():
             for event in self._client.load_image(_Stream(archive)):
                 if "error" in event:
-                    raise _failed(str(event["error"]))
+                    raise failed(str(event["error"]))
 
     def save(self, reference: str, file: IO[bytes]) -> None:
         """Write an image with all its layers (``docker save``)."""
@@ -297,120 +266,6 @@ class Daemon(contextlib.AbstractContextManager["Daemon"]):
         return Container(client, str(made["Id"]))
 
 
-class Container(contextlib.AbstractContextManager["Container"]):
-    """A container of ours; removed with all that was written in it when its ``with`` statement is left."""
-
-    def __init__(self, client: Any, name: str) -> None:
-        self._client = client
-        self._id = name
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        from docker.errors import APIError
-
-        with contextlib.suppress(APIError, OSError):
-            self._client.remove_container(self._id, force=True, v=True)
-
-    def put(self, folder: str, archive: bytes) -> None:
-        """Unpack a tar below a directory of the container."""
-        with explained():
-            self._client.put_archive(self._id, folder, archive)
-
-    def get(self, path: str, file: IO[bytes]) -> bool:
-        """Write a path of the container as a tar to a file; whether there is such a path."""
-        from docker.errors import NotFound
-
-        with explained():
-            try:
-                blocks, _ = self._client.get_archive(self._id, path, chunk_size=2**20)
-            except NotFound:
-                return False
-            for block in blocks:
-                file.write(block)
-        file.seek(0)
-        return True
-
-    def export(self, file: IO[bytes]) -> None:
-        """Write the whole file system as a tar to a file."""
-        with explained():
-            for block in self._client.export(self._id, chunk_size=2**20):
-                file.write(block)
-        file.seek(0)
-
-    def changes(self) -> Mapping[str, int]:
-        """The paths that differ from the image's: 0 changed, 1 added, 2 deleted."""
-        with explained():
-            return {entry["Path"]: int(entry["Kind"]) for entry in self._client.diff(self._id) or ()}
-
-    def run(self, stdin: bytes, on_line: Callable[[str], None]) -> Ended:
-        """Start its program, give it its standard input, and wait for its end.
-
-        :param on_line: called with each line that it writes to standard output.
-        :raises BaseImageUnusable: the program cannot be started in this image.
-        """
-        stderr: list[bytes] = []
-        with explained():
-            output = self._client.attach(self._id, stdout=True, stderr=True, stream=True, demux=True, logs=False)
-            pipe = self._client.attach_socket(self._id, params={"stdin": 1, "stream": 1})
-            try:
-                self._start()
-                _feed(pipe, stdin)
-                _read(output, on_line, stderr)
-                status = int(self._client.wait(self._id)["StatusCode"])
-            finally:
-                _close(output, pipe)
-        return Ended(status=status, stderr=b"".join(stderr)[-20000:].decode("utf-8", "replace"))
-
-    def _start(self) -> None:
-        from docker.errors import APIError
-
-        try:
-            self._client.start(self._id)
-        except APIError as error:
-            words = str(error.explanation or error)
-            if "exec format error" in words or "no such file or directory" in words:
-                raise BaseImageUnusable(
-                    f"a container of this image cannot start: {words[:300]}",
-                    hint="is it for this machine's architecture, and has it glibc?",
-                ) from error
-            raise
-
-
-def _close(output: Any, pipe: Any) -> None:
-    """Close both connections, down to their sockets: the SDK would leave that to whoever collects garbage."""
-    with contextlib.suppress(ValueError, OSError):
-        output.close()
-    for part in (
-        getattr(output, "_response", None),
-        getattr(pipe, "_response", None),
-        pipe,
-        getattr(pipe, "_sock", None),
-    ):
-        # Each may have closed the next already.
-        with contextlib.suppress(ValueError, OSError, AttributeError):
-            part.close()
-
-
-def _feed(pipe: Any, data: bytes) -> None:
-    connection = getattr(pipe, "_sock", pipe)
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        connection.sendall(data)
-        connection.shutdown(socket.SHUT_WR)
-
-
-def _read(
-    output: Iterable[tuple[bytes | None, bytes | None]], on_line: Callable[[str], None], stderr: list[bytes]
-) -> None:
-    left = b""
-    for out, err in output:
-        if err:
-            stderr.append(err)
-        *lines, left = (left + (out or b"")).split(b"\n")
-        for line in lines:
-            on_line(line.decode("utf-8", "replace"))
-
-
 class _Stream:
     """What an iterator gives, as the SDK sends it: in chunks, of a length that nobody knows."""
 
@@ -419,66 +274,3 @@ class _Stream:
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._blocks)
-
-
-@contextlib.contextmanager
-def spooled() -> Iterator[IO[bytes]]:
-    """A nameless file for what a daemon sends."""
-    with tempfile.TemporaryFile(prefix="envbuild-image-") as file:
-        yield file
-
-
-@contextlib.contextmanager
-def explained() -> Iterator[None]:
-    """The SDK's errors as ours."""
-    import requests
-    from docker.errors import APIError, DockerException
-
-    try:
-        yield
-    except EnvbuildError:
-        raise
-    except APIError as error:
-        raise _failed(str(error.explanation or error)) from error
-    except (DockerException, requests.exceptions.RequestException) as error:
-        raise _unavailable(error) from error
-
-
-def _failed(words: str) -> ImageError:
-    words = redacted(" ".join(words.split()))
-    if "no space left on device" in words:
-        return ImageError(
-            f"the daemon's disk is full: {words[:300]}",
-            hint="docker system df shows what takes it; docker image prune frees some",
-        )
-    return ImageError(f"the Docker daemon refuses: {words[:500]}", hint="the daemon's own log may say more")
-
-
-def _pull_failed(reference: str, words: str) -> EnvbuildError:
-    words = redacted(" ".join(words.split()))
-    if "no space left" in words:
-        return _failed(words)
-    # Docker says of a repository that is not there that it may need a login.
-    if any(said in words for said in ("not found", "denied", "unauthorized", "manifest unknown", "authentication")):
-        return RegistryRefused(
-            f"{reference} cannot be pulled: {words[:300]}", hint="is the name right? docker login, if it needs one"
-        )
-    if "invalid reference" in words:
-        return UsageError(f"{reference!r} is no image's name")
-    return RegistryUnreachable(
-        f"{reference} cannot be pulled: {words[:300]}",
-        hint="is there a network? --base-image names another image, one that the daemon has included",
-    )
-
-
-def _unavailable(error: BaseException) -> DockerUnavailable:
-    words = redacted(str(error))
-    if "Permission denied" in words or "PermissionError" in words:
-        return DockerUnavailable(
-            "this user may not talk to the Docker daemon",
-            hint="add the user to the group docker, or set DOCKER_HOST to a daemon of its own",
-        )
-    return DockerUnavailable(
-        f"the Docker daemon does not answer: {words[:300]}",
-        hint="start it (systemctl start docker), or set DOCKER_HOST to where it listens",
-    )

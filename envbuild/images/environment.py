@@ -17,7 +17,8 @@ from typing import Any
 from envbuild import system_packages, uv
 from envbuild.errors import DownloadFailed, ImageError, RegistryRefused, SdistFailed
 from envbuild.images.config import ImageConfig
-from envbuild.images.daemon import Box, Container, Found, spooled
+from envbuild.images.container import Box, Container, spooled
+from envbuild.images.daemon import Found
 from envbuild.images.ground import INSIDE, USER_HOME, USER_ID, Ground, Part, Workshop, with_tools
 from envbuild.images.inside import ENVIRONMENT, HOME, MEMORY, MODEL
 from envbuild.images.layer import Layer, Member, archived, tree, write_layer

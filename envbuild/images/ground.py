@@ -17,7 +17,8 @@ from envbuild.errors import BaseImageUnusable, DockerUnavailable, ImageError, er
 from envbuild.images import apt, portable
 from envbuild.images.base import PYTHON_PLACE, Base, Facts, refuse_musl
 from envbuild.images.config import Content, History, ImageConfig, archive, layers_in
-from envbuild.images.daemon import STAGES, Box, Container, Daemon, Ended, spooled
+from envbuild.images.container import Box, Container, Ended, spooled
+from envbuild.images.daemon import STAGES, Daemon
 from envbuild.images.layer import Layer, Member, tree, write_layer
 from envbuild.images.server_layer import PLACE, PYTHON, ServerLayer
 from envbuild.images.shelf import Shelf

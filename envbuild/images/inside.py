@@ -175,7 +175,7 @@ def _build(order: Mapping[str, Any]) -> Mapping[str, Any]:
         link_mode="copy",
     )
     manifest = VirtualenvBuilder().build(built, _report)
-    complete(ENVIRONMENT, lock, interpreter, manifest, linked=False)
+    complete(ENVIRONMENT, lock, interpreter, manifest, linked=False, durable=False)
     return {"size": manifest.size, "files": len(manifest.files)}
 
 

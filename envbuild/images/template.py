@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from envbuild.errors import ImageError, InternalError, UsageError
 from envbuild.images import context
-from envbuild.images.daemon import Found, spooled
+from envbuild.images.container import spooled
+from envbuild.images.daemon import Found
 
 if TYPE_CHECKING:
     from envbuild.images.ground import Workshop

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from envbuild.errors import ImageError, UsageError
-from envbuild.images.daemon import Box, Container, Daemon, Found, spooled
+from envbuild.images.container import Box, Container, spooled
+from envbuild.images.daemon import Daemon, Found
 from envbuild.images.inside import ENVIRONMENT
 from envbuild.images.layer import tree, write_layer
 from envbuild.images.model import PLACE

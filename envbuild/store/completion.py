@@ -20,12 +20,20 @@ from envbuild.store.writing import sync_directory, write_whole
 
 
 def complete(
-    place: Path, lock: Lock, interpreter: Interpreter, manifest: Manifest, *, linked: bool, mode: int = READABLE
+    place: Path,
+    lock: Lock,
+    interpreter: Interpreter,
+    manifest: Manifest,
+    *,
+    linked: bool,
+    mode: int = READABLE,
+    durable: bool = True,
 ) -> None:
-    """Mark an environment as complete. All of it is on the disk when the marker is.
+    """Mark an environment as complete. Where it is to last, all of it is on the disk when the marker is.
 
     :param linked: its files are shared by hard links.
     :param mode: the marker's permissions.
+    :param durable: whether it is to stay at its place through a power cut.
     :raises StoreError: its interpreter is gone.
     :raises OSError: it cannot be written.
     """
@@ -39,7 +47,8 @@ def complete(
     content = manifest.to_bytes()
     write_whole(place / MANIFEST, content, READABLE)
     faults.point("manifest written")
-    _sync(place)
+    if durable:
+        _sync(place)
     faults.point("synced")
     marker = Marker(
         lock_hash=lock.hash,

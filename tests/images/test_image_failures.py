@@ -11,15 +11,18 @@ from pathlib import Path
 
 import pytest
 from containers import predicted, shell
-from kit import AS_NOBODY, cli
+from kit import AS_NOBODY, REPO, cli
 from local_index import LocalIndex
 from stand_ins import run_docker
 from test_image_building import MakeModel, image
 from tiny import sdist, setup_py, wheel
 
+from envbuild import interpreters
 from envbuild.errors import ImageError
-from envbuild.images.daemon import Daemon, explained
+from envbuild.images.daemon import Daemon
+from envbuild.images.daemon_errors import explained
 from envbuild.images.verification import verified
+from envbuild.settings import Settings
 
 
 def test_no_daemon_is_said(make_model: MakeModel, local_index: LocalIndex, image_environ: dict[str, str]) -> None:
@@ -232,6 +235,9 @@ def test_who_may_only_talk_to_the_daemon_builds_too_and_keeps_its_caches(
     group = Path("/var/run/docker.sock").stat().st_gid
     member = [word.replace("--clear-groups", f"--groups={group}") for word in AS_NOBODY]
     argv = [*member, sys.executable, "-m", "envbuild", "image", str(model), "--json"]
+    here = interpreters.find("3.8", Settings.from_environ({}, home=REPO / ".cache", python_downloads=False))
+    # access(2) knows nothing of the capabilities that let nobody read root's home.
+    image_environ["ENVBUILD_PYTHON"] = here.executable
     environ = {**image_environ, "DOCKER_CONFIG": str(home)}
     done = subprocess.run(argv, env=environ, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
