@@ -115,10 +115,12 @@ class Bench:
         passed = {name: os.environ[name] for name in PASSED if name in os.environ}
         environ = {**plain_environ(), **passed, "ENVBUILD_HOME": str(self.home), "TMPDIR": str(temporary)}
         began = time.perf_counter()
-        said = json.loads(told(command, environ))
-        seconds = time.perf_counter() - began
-        if said["environment"]["origin"] != origin:
-            raise CommandFailed(f"{tag}: the environment's image was {said['environment']['origin']}, not {origin}")
+        answer = told(command, environ)
+        seconds, said = time.perf_counter() - began, json.loads(answer)
+        if (found := said["environment"]["origin"]) != origin:
+            raise CommandFailed(
+                f"{tag}: the environment's image was {found}, not {origin}; did envbuild change meanwhile?"
+            )
         return Made(seconds=seconds, said=said)
 
     def size(self, image: str) -> int:
@@ -173,30 +175,29 @@ def prepared(options: argparse.Namespace, folder: Path) -> Iterator[Bench]:
     try:
         docker("build", "--quiet", "--tag", f"{repository}:base", str(context))
         layers = docker("image", "inspect", "--format", "{{json .RootFS.Layers}}", f"{repository}:base")
-        bench = Bench(
-            model=options.model.absolute(),
-            folder=folder,
-            repository=repository,
-            mark=json.loads(layers)[-1],
-            network=options.network,
-        )
+        mark, model = str(json.loads(layers)[-1]), options.model.absolute()
+        bench = Bench(model=model, folder=folder, repository=repository, mark=mark, network=options.network)
+        # What is interrupted may go on in the daemon: a layer of some hundred megabytes takes it seconds.
+        seconds = 15
         try:
             yield bench
+            seconds = 0
         finally:
             with undisturbed():
-                clean_up(bench)
+                clean_up(bench, seconds)
     finally:
         with undisturbed():
             docker("rmi", "--force", f"{repository}:base", check=False)
 
 
-def clean_up(bench: Bench) -> None:
-    """Remove all that was made; what was interrupted may still be on its way, and is waited for."""
-    for _ in range(30):
-        if bench.forget():
+def clean_up(bench: Bench, seconds: float) -> None:
+    """Remove all that was made, and what comes up within some seconds."""
+    end = time.monotonic() + seconds
+    while not bench.forget() or time.monotonic() < end:
+        if time.monotonic() > end + 60:
+            print(f"not removed: {' '.join(images_with(bench.mark))}", file=sys.stderr)
             return
         time.sleep(1)
-    print(f"not removed: {' '.join(images_with(bench.mark))}", file=sys.stderr)
 
 
 @contextlib.contextmanager
@@ -289,23 +290,17 @@ def print_sizes(bench: Bench, said: Mapping[str, Any], sizes: Mapping[str, int])
     wheels, bytecode = installed_sizes(bench, said["environment"]["image"])
     layers = {layer["what"].partition(" of ")[0].partition(" at ")[0]: layer["size"] for layer in said["layers"]}
     layer, server = layers["the environment"], layers["the HTTP side"]
-    if layer is None:
+    if layer is None or server is None:
         raise CommandFailed("the daemon does not say how large the layers are")
+    mega = {name: f"{size / 1e6:.1f} MB" for name, size in sizes.items()}
+    print(f"  environment   {layer / 1e6:.1f} MB in its layer, {wheels / 1e6:.1f} MB in its wheels as installed")
     print(
-        f"  environment   {layer / 1e6:.1f} MB in its layer, {wheels / 1e6:.1f} MB in its wheels as installed:", end=" "
+        f"                {layer / wheels:.3f} times (target 1.05), {(layer - bytecode) / wheels:.3f} without byte code"
     )
-    print(f"{layer / wheels:.3f} times (target 1.05)")
-    print(
-        f"  byte code     {bytecode / 1e6:.1f} MB of it, {bytecode / wheels:.3f} times the wheels; without it", end=" "
-    )
-    print(f"the layer is {(layer - bytecode) / wheels:.3f} times the wheels")
-    print(
-        f"  image         {sizes['envbuild'] / 1e6:.1f} MB by envbuild: the base {sizes['base'] / 1e6:.1f} MB", end=", "
-    )
-    print(f"the HTTP side {server / 1e6:.1f} MB")
+    print(f"  byte code     {bytecode / 1e6:.1f} MB of that layer, {bytecode / wheels:.3f} times the wheels")
+    print(f"  image         {mega['envbuild']} by envbuild: base {mega['base']}, HTTP side {server / 1e6:.1f} MB")
     if "mlflow" in sizes:
-        base = sizes["mlflow-base"] / 1e6
-        print(f"  image         {sizes['mlflow'] / 1e6:.1f} MB by mlflow: the base with what it needs {base:.1f} MB")
+        print(f"  image         {mega['mlflow']} by mlflow: base with what that needs {mega['mlflow-base']}")
 
 
 def installed_sizes(bench: Bench, image: str) -> tuple[int, int]:
@@ -426,8 +421,11 @@ def images_with(mark: str) -> dict[str, list[str]]:
     form = '{"id": {{json .Id}}, "tags": {{json .RepoTags}}, "layers": {{json .RootFS.Layers}}}'
     # Others may remove theirs meanwhile, which is none of our business.
     said = docker("image", "inspect", "--format", form, *images, check=False)
-    found = [json.loads(line) for line in said.splitlines()]
-    return {image["id"]: image["tags"] or [] for image in found if mark in (image["layers"] or ())}
+    return {
+        image["id"]: image["tags"] or []
+        for image in map(json.loads, said.splitlines())
+        if mark in (image["layers"] or ())
+    }
 
 
 def docker(*words: str, check: bool = True) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from envbuild.errors import BaseImageUnusable
 from envbuild.images.daemon_errors import explained
@@ -72,6 +72,12 @@ class Container(contextlib.AbstractContextManager["Container"]):
         file.seek(0)
         return True
 
+    def stream(self, path: str) -> IO[bytes]:
+        """A path of the container as a tar, to be read once."""
+        with explained():
+            blocks, _ = self._client.get_archive(self._id, path, chunk_size=2**20)
+        return cast("IO[bytes]", _Blocks(blocks))
+
     def export(self, file: IO[bytes]) -> None:
         """Write the whole file system as a tar to a file."""
         with explained():
@@ -116,6 +122,24 @@ class Container(contextlib.AbstractContextManager["Container"]):
                     hint="is it for this machine's architecture, and has it glibc?",
                 ) from error
             raise
+
+
+class _Blocks:
+    """What comes block by block, as a file that is read from its beginning."""
+
+    def __init__(self, blocks: Iterable[bytes]) -> None:
+        self._blocks = iter(blocks)
+        self._left = b""
+
+    def read(self, size: int) -> bytes:
+        """The next bytes; fewer only at the end."""
+        parts, wanted = [self._left[:size]], size - len(self._left)
+        self._left = self._left[size:]
+        while wanted > 0 and (block := next(self._blocks, b"")):
+            parts.append(block[:wanted])
+            self._left = block[wanted:]
+            wanted -= len(block)
+        return b"".join(parts)
 
 
 def _close(output: Any, pipe: Any) -> None:

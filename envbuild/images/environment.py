@@ -5,6 +5,7 @@ Nothing of a host reaches it: neither paths nor times nor credentials. The lock 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import tarfile
@@ -21,7 +22,7 @@ from envbuild.images.container import Box, Container, spooled
 from envbuild.images.daemon import Found
 from envbuild.images.ground import INSIDE, USER_HOME, USER_ID, Ground, Part, Workshop, with_tools
 from envbuild.images.inside import ENVIRONMENT, HOME, MEMORY, MODEL
-from envbuild.images.layer import Layer, Member, archived, tree, write_layer
+from envbuild.images.layer import Layer, Member, archived, rewrite_layer, tree, write_layer
 from envbuild.images.server_layer import PYTHON, ServerLayer
 from envbuild.indexes import Indexes
 from envbuild.lock import Lock, LockedPackage, Origin
@@ -194,25 +195,38 @@ def _built(workshop: Workshop, order: EnvironmentOrder, ground: Ground, folder: 
     ):
         _furnish(workshop, container, order, folder)
         workshop.ask(container, _order(workshop, order))
-        with spooled() as file:
-            if not container.get(str(ENVIRONMENT), file):
-                raise ImageError("the building container has no environment at its end", hint="please report this")
-            workshop.report(Step("packing", "the environment"))
-            layer, marker = _packed(file, folder / "environment.tar")
+        workshop.report(Step("packing", "the environment"))
+        layer, marker = _packed(container, folder)
         workshop.report(Step("packing", "the environment", done=True, bytes=layer.size))
         return layer, marker
 
 
-def _packed(file: Any, path: Path) -> tuple[Layer, Marker]:
-    with tarfile.open(fileobj=file, mode="r:") as archive:
-        prefix = str(ENVIRONMENT.parent)
-        members = [replace(member, owner=0) for member in archived(archive, prefix)]
-        layer = write_layer(path, members, archive=archive)
-        found = archive.extractfile(f"{ENVIRONMENT.name}/{MARKER}")
-        marker = None if found is None else Marker.from_bytes(found.read())
-    if marker is None:
-        raise ImageError("the environment is not complete", hint="please report this")
-    return layer, marker
+def _packed(container: Container, folder: Path) -> tuple[Layer, Marker]:
+    """An environment as a layer, and its marker."""
+    marker = _marker(container)
+    path, above = folder / "environment.tar", str(ENVIRONMENT.parent)
+    with (
+        contextlib.suppress(ValueError),
+        tarfile.open(fileobj=container.stream(str(ENVIRONMENT)), mode="r|") as archive,
+    ):
+        return rewrite_layer(path, archive, above), marker
+    # In another order than daemons have it by habit, or with hard links: it is read whole before it is written.
+    with spooled() as file:
+        container.get(str(ENVIRONMENT), file)
+        with tarfile.open(fileobj=file, mode="r:") as archive:
+            members = [replace(member, owner=0) for member in archived(archive, above)]
+            return write_layer(path, members, archive=archive), marker
+
+
+def _marker(container: Container) -> Marker:
+    with spooled() as file:
+        if container.get(f"{ENVIRONMENT}/{MARKER}", file):
+            with tarfile.open(fileobj=file, mode="r:") as archive:
+                content = archive.extractfile(MARKER)
+                marker = None if content is None else Marker.from_bytes(content.read())
+            if marker is not None:
+                return marker
+    raise ImageError("the environment is not complete", hint="please report this")
 
 
 def _box(workshop: Workshop, stage: str) -> Box:

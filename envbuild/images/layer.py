@@ -1,6 +1,6 @@
 """Layers: tars that are the same bits whenever and wherever they are made.
 
-Sorted by path, owned by root unless said otherwise, with one fixed time; every directory above a member is a member
+Sorted directory by directory, owned by root unless said otherwise, with one fixed time; every directory above a member is a member
 too, since a daemon gives a directory that a layer does not name a mode of its own.
 """
 
@@ -69,10 +69,12 @@ def tree(root: Path, name: str) -> Iterator[Member]:
                 yield Member(name=target, mode=0o755 if facts.st_mode & 0o111 else 0o644, source=path)
 
 
-def archived(archive: tarfile.TarFile, prefix: str = "") -> Iterator[Member]:
+def archived(archive: tarfile.TarFile, prefix: str = "", *, is_stream: bool = False) -> Iterator[Member]:
     """The members of another tar, such as a daemon's, with the modes and owners that they have there.
 
     :param prefix: what its names are below.
+    :param is_stream: it can only be read once, from its beginning.
+    :raises ValueError: a stream has a hard link.
     """
     for info in archive:
         name = posixpath.normpath(posixpath.join(prefix, info.name)).lstrip("/")
@@ -82,7 +84,9 @@ def archived(archive: tarfile.TarFile, prefix: str = "") -> Iterator[Member]:
         elif info.issym():
             yield replace(known, kind="link", link=info.linkname)
         elif info.islnk():
-            # Its twin may come later, or be left out: each has its own content here.
+            # Its twin may come later, or be left out: each has its own content here. A stream cannot go back for it.
+            if is_stream:
+                raise ValueError(f"{name} is a hard link")
             yield replace(known, source=archive.getmember(info.linkname))
         elif info.isreg():
             yield replace(known, source=info)
@@ -110,9 +114,35 @@ def write_layer(
     with open(path, "wb") as file:
         hashing = _Hashing(file)
         with tarfile.TarFile(fileobj=cast("IO[bytes]", hashing), mode="w", format=tarfile.PAX_FORMAT) as tar:
-            for name in sorted(by_name):
+            for name in sorted(by_name, key=_order):
                 content += _add(tar, by_name[name], archive)
     return Layer(path=path, diff_id=f"sha256:{hashing.hexdigest()}", size=hashing.size, content=content)
+
+
+def rewrite_layer(path: Path, archive: tarfile.TarFile, prefix: str) -> Layer:
+    """Write a layer of what another tar has, which is read once from its beginning and comes in a layer's order.
+
+    :param archive: opened as a stream; Docker's own are in that order.
+    :param prefix: what its names are below.
+    :raises ValueError: it is in another order, or has hard links.
+    """
+    content, last = 0, ""
+    with open(path, "wb") as file:
+        hashing = _Hashing(file)
+        with tarfile.TarFile(fileobj=cast("IO[bytes]", hashing), mode="w", format=tarfile.PAX_FORMAT) as tar:
+            for name in reversed(list(_above(posixpath.normpath(f"{prefix}/x").lstrip("/")))):
+                _add(tar, Member(name=name, kind="directory", mode=_DIRECTORY), None)
+            for member in archived(archive, prefix, is_stream=True):
+                if last and _order(member.name) <= _order(last):
+                    raise ValueError(f"{member.name} is not where a layer has it")
+                content += _add(tar, replace(member, owner=0), archive)
+                last = member.name
+    return Layer(path=path, diff_id=f"sha256:{hashing.hexdigest()}", size=hashing.size, content=content)
+
+
+def _order(name: str) -> list[str]:
+    """Directory by directory: what a directory holds comes right after it."""
+    return name.split("/")
 
 
 def _above(name: str) -> Iterator[str]:

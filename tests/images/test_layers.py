@@ -19,7 +19,7 @@ from kit import REPO
 
 from envbuild.images.config import Content, History, ImageConfig, archive, config_from, layers_in
 from envbuild.images.environment import neutral
-from envbuild.images.layer import TIME, Member, archived, tree, write_layer
+from envbuild.images.layer import TIME, Member, archived, rewrite_layer, tree, write_layer
 from envbuild.images.model import model_layer
 from envbuild.lock import Lock, LockedPackage, Origin
 from envbuild.model import read_model
@@ -124,6 +124,35 @@ def test_what_another_archive_holds_is_taken_over_hard_links_as_files(tmp_path: 
         assert tar.getmember("opt/top/second").isreg()
         assert tar.getmember("opt/top/third").linkname == "top/first"
         assert {member.mtime for member in tar} == {TIME}
+
+
+def test_a_stream_in_order_gives_the_same_layer_as_what_is_read_whole(tmp_path: Path) -> None:
+    root = tmp_path / "environment"
+    for name in ("a-b/x", "a/b/y", "a/z", "a.c", "ü/1"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(name)
+    (root / "link").symlink_to("a.c")
+    whole = write_layer(tmp_path / "whole.tar", [*tree(root, "opt/environment")])
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for path in sorted([root, *root.rglob("*")], key=lambda path: path.parts):
+            tar.add(path, str(path.relative_to(tmp_path)), recursive=False)
+    for content, right in ((buffer.getvalue(), True), (_reversed(buffer), False)):
+        with tarfile.open(fileobj=io.BytesIO(content), mode="r|") as stream:
+            if right:
+                assert rewrite_layer(tmp_path / "stream.tar", stream, "/opt").diff_id == whole.diff_id
+            else:
+                with pytest.raises(ValueError, match="is not where"):
+                    rewrite_layer(tmp_path / "stream.tar", stream, "/opt")
+
+
+def _reversed(buffer: io.BytesIO) -> bytes:
+    buffer.seek(0)
+    other = io.BytesIO()
+    with tarfile.open(fileobj=buffer) as tar, tarfile.open(fileobj=other, mode="w") as target:
+        for member in reversed(tar.getmembers()):
+            target.addfile(member, tar.extractfile(member) if member.isreg() else None)
+    return other.getvalue()
 
 
 def test_a_config_that_is_put_together_again_is_the_same() -> None:
