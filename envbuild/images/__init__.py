@@ -26,6 +26,7 @@
 ``verification``  whether an image holds what its labels say
 ``making``        from a model to both images
 ``shelf``         what is kept between calls
+``workshop``      where images are made: loading, building containers
 ``ground``        everything below the environment
 ``template``      the Dockerfile for those who have the daemon build it
 ``reference``     the names of images

@@ -6,15 +6,17 @@ the base or of the model, never the clock's.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 _BLOCK = 2**20
+_GZIP = b"\x1f\x8b"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,12 +171,19 @@ def _padding(size: int) -> bytes:
 
 
 def layers_in(archive_file: IO[bytes]) -> Iterator[tuple[str, IO[bytes]]]:
-    """The layers in an archive that ``docker save`` wrote, each with its diff ID, as far as it is read in order."""
+    """The layers in an archive that ``docker save`` wrote, each with its diff ID; what is compressed there is not here."""
     with tarfile.open(fileobj=archive_file, mode="r:") as tar:
         manifest = json.load(_member(tar, "manifest.json"))[0]
         known = json.load(_member(tar, manifest["Config"]))["rootfs"]["diff_ids"]
         for diff_id, name in zip(known, manifest["Layers"]):
-            yield diff_id, _member(tar, name)
+            yield diff_id, _plain(_member(tar, name))
+
+
+def _plain(layer: IO[bytes]) -> IO[bytes]:
+    """A layer's tar: daemons with containerd's image store have it as it came from its registry."""
+    magic = layer.read(2)
+    layer.seek(0)
+    return cast("IO[bytes]", gzip.GzipFile(fileobj=layer)) if magic == _GZIP else layer
 
 
 def _member(tar: tarfile.TarFile, name: str) -> IO[bytes]:

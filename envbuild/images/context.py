@@ -21,8 +21,8 @@ from envbuild.progress import Step
 from envbuild.pylock import write_lock
 
 if TYPE_CHECKING:
-    from envbuild.images.ground import Workshop
     from envbuild.images.making import Plan
+    from envbuild.images.workshop import Workshop
 
 # Where the context's `build` is seen while it is built.
 INSIDE = "/build"

@@ -111,7 +111,7 @@ class Daemon(contextlib.AbstractContextManager["Daemon"]):
     def config_of(self, image: Found) -> ImageConfig:
         """The config of an image that envbuild made, put together again from what the daemon says of it.
 
-        :raises ImageError: it is no image of ours: the digest of what was put together is another.
+        :raises ImageError: it is no image of ours: it says other things, or has layers that are not in its history.
         """
         with explained():
             facts = self._client.inspect_image(image.id)
@@ -128,7 +128,8 @@ class Daemon(contextlib.AbstractContextManager["Daemon"]):
             "config": {key: run.get(key) or {} if key in _MAPPINGS else run.get(key) for key in _RUN_KEYS},
         }
         config = config_from(content)
-        if config is None or config.id != image.id:
+        # Where containerd keeps the images, an image's ID is its manifest's digest and not its config's.
+        if config is None or not (config.id == image.id or len(texts) == len(image.diff_ids)):
             raise ImageError(f"{image.id[:19]} is no image that this envbuild made", hint="remove it, or its name")
         return config
 

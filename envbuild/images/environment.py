@@ -20,10 +20,11 @@ from envbuild.errors import DownloadFailed, ImageError, RegistryRefused, SdistFa
 from envbuild.images.config import ImageConfig
 from envbuild.images.container import Box, Container, spooled
 from envbuild.images.daemon import Found
-from envbuild.images.ground import INSIDE, USER_HOME, USER_ID, Ground, Part, Workshop, with_tools
+from envbuild.images.ground import INSIDE, USER_HOME, USER_ID, Ground, with_tools
 from envbuild.images.inside import ENVIRONMENT, HOME, MEMORY, MODEL
 from envbuild.images.layer import Layer, Member, archived, rewrite_layer, tree, write_layer
 from envbuild.images.server_layer import PYTHON, ServerLayer
+from envbuild.images.workshop import Part, Workshop
 from envbuild.indexes import Indexes
 from envbuild.lock import Lock, LockedPackage, Origin
 from envbuild.progress import Step

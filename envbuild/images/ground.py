@@ -5,38 +5,26 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import secrets
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from envbuild import process, uv
-from envbuild.errors import BaseImageUnusable, DockerUnavailable, ImageError, error_from
+from envbuild import uv
+from envbuild.errors import BaseImageUnusable, ImageError
 from envbuild.images import apt, portable
 from envbuild.images.base import PYTHON_PLACE, Base, Facts, refuse_musl
-from envbuild.images.config import Content, History, ImageConfig, archive, layers_in
-from envbuild.images.container import Box, Container, Ended, spooled
-from envbuild.images.daemon import STAGES, Daemon
+from envbuild.images.config import History, ImageConfig
+from envbuild.images.container import Box
 from envbuild.images.layer import Layer, Member, tree, write_layer
 from envbuild.images.server_layer import PLACE, PYTHON, ServerLayer
-from envbuild.images.shelf import Shelf
+from envbuild.images.workshop import Part, Workshop
 from envbuild.interpreters import Interpreter, probe
-from envbuild.progress import Report, Step
-from envbuild.settings import Settings
+from envbuild.progress import Step
 
 USER, USER_ID, USER_HOME = "model", 10001, "/home/model"
 INSIDE = (PYTHON, "-I", "-m", "envbuild.images.inside")
-_NOT_STARTED = (126, 127)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """A layer of ours, and what it is in words."""
-
-    layer: Layer
-    what: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,110 +57,6 @@ def created(text: str) -> str:
     return f"{text[:19]}Z" if len(text) >= len("2026-01-01T00:00:00") else "1980-01-01T00:00:00Z"
 
 
-class Workshop:
-    """Where images are made: a daemon, a shelf, and the settings of one call."""
-
-    def __init__(self, daemon: Daemon, shelf: Shelf, settings: Settings, report: Report) -> None:
-        self.daemon = daemon
-        self.shelf = shelf
-        self.settings = settings
-        self.report = report
-
-    def load(self, config: ImageConfig, tags: Sequence[str], parts: Sequence[Part], base: Base) -> None:
-        """Load an image of which the daemon has the base."""
-        self._load(config, tags, [_content(part.layer) for part in parts], base.image.id)
-
-    def load_upon(self, config: ImageConfig, tags: Sequence[str], part: Part, below: str) -> None:
-        """Load an image that is one of the daemon's and one layer more."""
-        self._load(config, tags, [_content(part.layer)], below)
-
-    def _load(self, config: ImageConfig, tags: Sequence[str], own: Sequence[Content], below: str) -> None:
-        before = [self.daemon.find(tag) for tag in tags]
-        self._send(config, tags, own, below)
-        for found in before:
-            self.daemon.remove_nameless(found)
-
-    def _send(self, config: ImageConfig, tags: Sequence[str], own: Sequence[Content], below: str) -> None:
-        # Which layers a daemon has can only be found out by trying; those that it has are not sent.
-        for contents in ([], own[-1:], own):
-            try:
-                self.daemon.load(archive(config, tags, contents))
-            except DockerUnavailable:
-                raise
-            except ImageError:
-                continue
-            return
-        with spooled() as file, tempfile.TemporaryDirectory(prefix="envbuild-image-") as name:
-            self.daemon.save(below, file)
-            saved = list(_unpacked(file, Path(name)))
-            self.daemon.load(archive(config, tags, [*saved, *own]))
-
-    @contextlib.contextmanager
-    def stage(self, ground_config: ImageConfig, parts: Sequence[Part], base: Base) -> Iterator[str]:
-        """A ground as an image, as long as something is made on it."""
-        name = f"{STAGES}:{process.identity()}-{secrets.token_hex(6)}"
-        try:
-            self.load(ground_config, [name], parts, base)
-            yield name
-        finally:
-            self.daemon.forget(name)
-
-    def ask(self, container: Container, order: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Have the program inside a container do something.
-
-        :raises EnvbuildError: what it could not do.
-        """
-        answers: list[Mapping[str, Any]] = []
-
-        def hear(line: str) -> None:
-            said = json.loads(line) if line.startswith("{") else {}
-            if "step" in said:
-                self.report(Step(**said["step"]))
-            elif said:
-                answers.append(said)
-
-        ended = container.run(json.dumps(order).encode(), hear)
-        if answers and "error" in answers[-1]:
-            raise error_from(answers[-1]["error"])
-        if not answers or ended.status != 0:
-            raise _broken(ended)
-        done: Mapping[str, Any] = answers[-1]["done"]
-        return done
-
-
-def _content(layer: Layer) -> Content:
-    return Content(diff_id=layer.diff_id, size=layer.size, path=layer.path)
-
-
-def _unpacked(file: Any, folder: Path) -> Iterator[Content]:
-    """The layers of a saved image, each in a file of its own."""
-    for number, (diff_id, source) in enumerate(layers_in(file)):
-        path = folder / str(number)
-        with open(path, "wb") as target:
-            while block := source.read(2**20):
-                target.write(block)
-        yield Content(diff_id=diff_id, size=path.stat().st_size, path=path)
-
-
-def _broken(ended: Ended) -> ImageError:
-    said = ended.stderr.strip().splitlines()
-    words = said[-1][:300] if said else f"exit status {ended.status}"
-    if (
-        ended.status in _NOT_STARTED
-        or "error while loading shared libraries" in ended.stderr
-        or "GLIBC_" in ended.stderr
-    ):
-        return BaseImageUnusable(
-            f"the HTTP side's Python does not run in this base: {words}",
-            hint="it may need a system library (--apt), or a portable build: ENVBUILD_SERVER_PYTHON=3.13",
-            details=said[-12:],
-        )
-    return ImageError(f"a building container failed: {words}", details=said[-12:])
-
-
-# What is made one after the other
-
-
 def found_out(workshop: Workshop, base: Base, server: ServerLayer, python: str) -> Facts:
     """What is in a base: looked at once, and noted."""
     note = workshop.shelf.note(f"facts-{_short([base.image.id, server.layer.diff_id, python])}")
@@ -182,7 +66,7 @@ def found_out(workshop: Workshop, base: Base, server: ServerLayer, python: str) 
     workshop.report(Step("building", f"looking into {base.reference}"))
     refuse_musl(workshop.daemon, base)
     parts = [Part(layer=server.layer, what="the HTTP side")]
-    config = Ground(base=base, facts=_NO_FACTS, python=server.interpreter, parts=tuple(parts)).config()
+    config = Ground(base=base, facts=NO_FACTS, python=server.interpreter, parts=tuple(parts)).config()
     with (
         workshop.stage(config, parts, base) as stage,
         workshop.daemon.container(Box(image=stage, command=INSIDE)) as box,
@@ -193,7 +77,7 @@ def found_out(workshop: Workshop, base: Base, server: ServerLayer, python: str) 
     return Facts.from_dict(said)
 
 
-_NO_FACTS = Facts(platform="", system="", pythons=(), packages={}, certificates=False, users="", groups="", modes={})
+NO_FACTS = Facts(platform="", system="", pythons=(), packages={}, certificates=False, users="", groups="", modes={})
 
 
 def ground(

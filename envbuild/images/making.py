@@ -16,11 +16,12 @@ from envbuild.images import base, context, environment, model, template
 from envbuild.images.base import BaseOptions
 from envbuild.images.daemon import Daemon
 from envbuild.images.environment import EnvironmentImage, EnvironmentOrder
-from envbuild.images.ground import Demanded, Ground, Workshop, found_out, ground
+from envbuild.images.ground import Demanded, Ground, found_out, ground
 from envbuild.images.layer import Layer
 from envbuild.images.model import ModelImage
 from envbuild.images.server_layer import ServerLayer, server_layer
 from envbuild.images.shelf import Shelf
+from envbuild.images.workshop import Workshop
 from envbuild.model import Notice
 from envbuild.pipeline import Asked, Locked
 from envbuild.progress import Report, silent

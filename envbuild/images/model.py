@@ -10,8 +10,8 @@ from pathlib import Path
 from envbuild.errors import ImageError, ModelError
 from envbuild.images.config import History, ImageConfig
 from envbuild.images.environment import EnvironmentImage
-from envbuild.images.ground import Part, Workshop
 from envbuild.images.layer import Layer, Member, tree, write_layer
+from envbuild.images.workshop import Part, Workshop
 from envbuild.model import Model
 
 # Where MLflow's own images have it, and where SageMaker looks.

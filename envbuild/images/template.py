@@ -14,8 +14,8 @@ from envbuild.images.container import spooled
 from envbuild.images.daemon import Found
 
 if TYPE_CHECKING:
-    from envbuild.images.ground import Workshop
     from envbuild.images.making import Plan
+    from envbuild.images.workshop import Workshop
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 # In a wheel the templates lie in the package; in a checkout beside it.

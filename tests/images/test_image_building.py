@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,15 @@ from kit import REPO, cli, cli_environ
 from local_index import LocalIndex
 from stand_ins import docker_program, run_docker
 from tiny import LOADER, backend, own_sdist, wheel
+
+from envbuild.errors import ImageError
+from envbuild.images.base import Base
+from envbuild.images.daemon import Daemon
+from envbuild.images.ground import NO_FACTS, Ground
+from envbuild.images.shelf import Shelf
+from envbuild.images.workshop import Part, Workshop
+from envbuild.interpreters import Interpreter
+from envbuild.settings import Settings
 
 MakeModel = Callable[..., Path]
 REQUEST = json.dumps({"inputs": [1, 2]}).encode()
@@ -258,6 +267,42 @@ def test_every_name_that_is_given_is_the_images(
     made = image(make_model(), "-t", "envbuild-test-x:1", "-t", "envbuild-test-y:latest", environ=image_environ)
     for name in made["tags"]:
         assert json.loads(run_docker("inspect", name).stdout)[0]["Id"] == made["id"]
+
+
+def test_a_daemon_that_has_none_of_the_layers_is_sent_all_of_them(
+    base: str, filled_shelf: list[Path], shared_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings.from_environ({}, home=shared_home)
+    (server,) = [path for path in filled_shelf if path.name.startswith("server-") and path.suffix == ".tar"]
+    layer = Shelf(shared_home).kept_layer(server.stem)
+    assert layer is not None
+    part, sent = Part(layer=layer, what="the HTTP side"), list[int]()
+    with Daemon.connect() as daemon:
+        load = daemon.load
+
+        def refuse_less(archive: Iterable[bytes]) -> None:
+            """As a daemon with another image store does: what an archive names must be in it."""
+            content = b"".join(archive)
+            sent.append(content.count(b"/layer.tar\0"))
+            if sent[-1] < len(config.layers):
+                raise ImageError("there is a layer missing")
+            load([content])
+
+        monkeypatch.setattr(daemon, "load", refuse_less)
+        found = daemon.find(base)
+        assert found is not None
+        known = Base(reference=base, digest=found.id, image=found)
+        config = Ground(base=known, facts=NO_FACTS, python=_NOBODYS, parts=(part,)).config()
+        Workshop(daemon, Shelf(shared_home), settings, lambda step: None).load(
+            config, ["envbuild-test-whole:1"], [part], known
+        )
+        assert sent == [0, 1, 1, len(config.layers)]
+        made = daemon.find("envbuild-test-whole:1")
+    assert made is not None
+    assert made.id == config.id
+
+
+_NOBODYS = Interpreter(executable="/usr/bin/python3.8", version="3.8.0", abi="", platform="linux-x86_64")
 
 
 def test_the_models_digest_is_that_of_its_files(make_model: MakeModel, tmp_path: Path) -> None:

@@ -3,21 +3,38 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from containers import post, predicted, served
 from kit import cli_environ
-from stand_ins import python
+from stand_ins import python, run_docker
 from test_era_models import differences, models
 from test_image_building import image
 
 
+@pytest.fixture(scope="module")
+def era(request: pytest.FixtureRequest) -> Iterator[str]:
+    """An era; the images of its environments go when its models are through."""
+    before = _environments()
+    yield request.param
+    for name in _environments() - before:
+        run_docker("rmi", "--force", name)
+
+
+def _environments() -> set[str]:
+    return set(run_docker("images", "--format", "{{.Repository}}:{{.Tag}}", "env").stdout.decode().split())
+
+
+CASES = [pytest.param(path.parent.name, path, id=f"{path.parent.name}-{path.name}") for path in models()]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("model", [pytest.param(path, id=f"{path.parent.name}-{path.name}") for path in models()])
-def test_a_model_of_an_era_answers_from_its_own_container(model: Path, shared_home: Path) -> None:
-    base = python(f"3.{model.parent.name.partition('_')[0].removeprefix('py3')}")
+@pytest.mark.parametrize(("era", "model"), CASES, indirect=["era"])
+def test_a_model_of_an_era_answers_from_its_own_container(era: str, model: Path, shared_home: Path) -> None:
+    base = python(f"3.{era.partition('_')[0].removeprefix('py3')}")
     environ = cli_environ(shared_home, ENVBUILD_BASE_IMAGE=base, ENVBUILD_BUILD_NETWORK="host")
     made = image(model, environ=environ)
     body = model.with_name(f"{model.name}.input.json").read_bytes()

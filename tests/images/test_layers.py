@@ -6,6 +6,7 @@ The golden digests are part of the promise: one that changes means that every im
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import os
@@ -193,6 +194,11 @@ def test_an_archive_holds_what_is_sent_along(tmp_path: Path) -> None:
     assert list(_archived(config, [known, known])) == [(layer.diff_id, layer.path.read_bytes())]
     with pytest.raises(KeyError):
         list(_archived(config, []))
+    # As containerd's image store has it: under the same name, compressed.
+    packed = tmp_path / "layer.tar.gz"
+    packed.write_bytes(gzip.compress(layer.path.read_bytes()))
+    known = Content(diff_id=layer.diff_id, size=packed.stat().st_size, path=packed)
+    assert list(_archived(config, [known])) == [(layer.diff_id, layer.path.read_bytes())]
 
 
 def test_the_lock_in_an_image_has_no_history() -> None:
