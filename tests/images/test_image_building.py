@@ -62,6 +62,7 @@ def test_an_image_answers_by_http_and_on_standard_output(
         assert (state["Status"], state["ExitCode"]) == ("exited", 0)
 
 
+@pytest.mark.slow
 def test_without_a_command_an_image_serves_on_8080(
     make_model: MakeModel, fruit: LocalIndex, image_environ: dict[str, str]
 ) -> None:
@@ -139,6 +140,7 @@ def test_a_change_in_the_model_alone_installs_nothing(
     assert predicted("envbuild-test-salad:1", REQUEST) == {"predictions": [3, 6]}
 
 
+@pytest.mark.slow
 def test_models_with_one_lock_share_the_image_of_their_environment(
     make_model: MakeModel, fruit: LocalIndex, image_environ: dict[str, str]
 ) -> None:
@@ -150,6 +152,7 @@ def test_models_with_one_lock_share_the_image_of_their_environment(
     assert other["environment"]["key"] != first["environment"]["key"]
 
 
+@pytest.mark.slow
 def test_the_image_of_an_environment_serves_a_model_that_is_mounted(
     make_model: MakeModel, fruit: LocalIndex, image_environ: dict[str, str]
 ) -> None:
@@ -183,6 +186,7 @@ def test_two_builds_from_nothing_give_the_same_bits(
     assert (first["id"], first["environment"]["id"]) == (second["id"], second["environment"]["id"])
 
 
+@pytest.mark.slow
 def test_two_callers_at_once_build_an_environment_once(
     make_model: MakeModel, fruit: LocalIndex, image_environ: dict[str, str]
 ) -> None:
@@ -200,6 +204,7 @@ def test_two_callers_at_once_build_an_environment_once(
     assert answers[0]["environment"]["id"] == answers[1]["environment"]["id"]
 
 
+@pytest.mark.slow
 def test_what_lies_inside_the_model_and_what_must_be_built_is_installed_too(
     make_model: MakeModel, fruit: LocalIndex, image_environ: dict[str, str]
 ) -> None:
@@ -224,6 +229,7 @@ def test_offline_an_image_is_built_from_the_cache(
     assert predicted(made["image"], REQUEST) == {"predictions": [2, 4]}
 
 
+@pytest.mark.slow
 def test_an_interrupted_call_leaves_nothing_and_the_next_one_works(
     make_model: MakeModel, fruit: LocalIndex, image_environ: dict[str, str]
 ) -> None:
@@ -261,6 +267,7 @@ def test_the_documented_answer_has_the_keys_that_there_are(
     assert set(made["layers"][0]) == set(example["layers"][0])
 
 
+@pytest.mark.slow
 def test_every_name_that_is_given_is_the_images(
     make_model: MakeModel, fruit: LocalIndex, image_environ: dict[str, str]
 ) -> None:
@@ -328,6 +335,7 @@ def test_a_link_that_leads_out_of_the_model_is_refused(
     assert "leads out of the model" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_environment_of_another_index_or_home_needs_no_new_key(
     make_model: MakeModel,
     make_home: Callable[[str], Path],

@@ -53,6 +53,7 @@ def test_no_permission_is_said(
     assert "may not talk to" in done.stderr
 
 
+@pytest.mark.slow
 def test_no_network_in_the_building_container_is_said(
     make_model: MakeModel, local_index: LocalIndex, image_environ: dict[str, str]
 ) -> None:
@@ -127,6 +128,7 @@ def test_verify_finds_a_package_that_was_changed_inside(
     assert "/opt/ml/model has the digest" in done.stderr
 
 
+@pytest.mark.slow
 def test_verify_of_an_upgraded_package_names_both_versions(
     make_model: MakeModel, local_index: LocalIndex, image_environ: dict[str, str]
 ) -> None:
@@ -184,6 +186,7 @@ _LOADER = (
 )
 
 
+@pytest.mark.slow
 def test_what_a_killed_call_leaves_the_next_one_takes_away(
     make_model: MakeModel, local_index: LocalIndex, image_environ: dict[str, str]
 ) -> None:
@@ -205,6 +208,7 @@ def test_what_a_killed_call_leaves_the_next_one_takes_away(
     assert run_docker("images", "--quiet", "envbuild-stage").stdout == b""
 
 
+@pytest.mark.slow
 def test_the_log_of_a_call_that_failed_stays_and_is_named(
     make_model: MakeModel, local_index: LocalIndex, image_environ: dict[str, str]
 ) -> None:

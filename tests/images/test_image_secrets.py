@@ -8,6 +8,7 @@ import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from containers import predicted
 from kit import cli
 from local_index import LocalIndex
@@ -49,6 +50,7 @@ def test_a_login_in_the_url_stays_nowhere(
     assert b"fruit" in (tmp_path / "sbom").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_login_from_netrc_and_what_a_proxy_and_an_authority_are_stay_nowhere(
     make_model: MakeModel, local_index: LocalIndex, image_environ: dict[str, str], tmp_path: Path
 ) -> None:
@@ -94,6 +96,7 @@ def _nowhere(made: dict[str, object], environ: dict[str, str], more: bytes = b""
         assert secret.encode() not in everything
 
 
+@pytest.mark.slow
 def test_the_host_stays_outside(
     make_model: MakeModel, local_index: LocalIndex, image_environ: dict[str, str], make_home: Callable[[str], Path]
 ) -> None:
