@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -47,6 +48,18 @@ def check_target(path: Path | None) -> None:
         raise UsageError(f"{path} is a directory and cannot be written as a file", hint="give a file's name in it")
     if not path.parent.is_dir():
         raise UsageError(f"{path} cannot be written: there is no directory {path.parent}", hint="make it first")
+
+
+def copy_part(source: Path, target: Path) -> None:
+    """Copy a file, or a directory with all that is in it, to a path whose directories are made.
+
+    :raises OSError: it cannot be read or written.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        shutil.copytree(source, target, dirs_exist_ok=True)
+    else:
+        shutil.copyfile(source, target)
 
 
 def make_private(path: Path) -> None:

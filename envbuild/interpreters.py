@@ -104,7 +104,7 @@ def find(demanded: str, settings: Settings, report: Report = silent) -> Interpre
     :raises InterpreterNotFound: it is not here and may not or cannot be fetched; says what was looked at.
     """
     kept = settings.home / "interpreters" / f"{demanded}.json"
-    if (known := _kept(kept)) is not None:
+    if (known := read_kept(kept)) is not None:
         return known
     looked_at: list[Interpreter] = []
     near: list[Interpreter] = []
@@ -114,7 +114,7 @@ def find(demanded: str, settings: Settings, report: Report = silent) -> Interpre
             continue
         looked_at.append(interpreter)
         if interpreter.version == demanded:
-            _keep(kept, interpreter)
+            keep(kept, interpreter)
             return interpreter
         if fits(interpreter.version, demanded, settings.python_policy):
             near.append(interpreter)
@@ -127,8 +127,8 @@ def find(demanded: str, settings: Settings, report: Report = silent) -> Interpre
     return max(near, key=lambda found: Version(found.version))
 
 
-def _kept(path: Path) -> Interpreter | None:
-    """The interpreter that was found before, if it is still there and the same."""
+def read_kept(path: Path) -> Interpreter | None:
+    """The interpreter that :func:`keep` kept in a file, if it is still there and the same; it is not run to see that."""
     try:
         content: dict[str, Any] = json.loads(path.read_bytes())
         known = Interpreter(**content["interpreter"])
@@ -138,7 +138,8 @@ def _kept(path: Path) -> Interpreter | None:
         return None
 
 
-def _keep(path: Path, interpreter: Interpreter) -> None:
+def keep(path: Path, interpreter: Interpreter) -> None:
+    """Keep an interpreter in a file of the store."""
     there = Fingerprint.of(interpreter.executable)
     # Only in a store that is there; one that cannot be written is said by whoever must write there.
     if there is None or not path.parent.parent.is_dir():

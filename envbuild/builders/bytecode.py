@@ -17,7 +17,7 @@ import os
 import posixpath
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -244,8 +244,7 @@ def _make(order: Order, new: Sequence[tuple[Path, Distribution]], report: Report
     parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=parent, prefix=".new-") as name:
         folders = [Path(name) / str(number) for number in range(len(new))]
-        jobs = [list(_jobs(order, folder, one)) for folder, (_, one) in zip(folders, new)]
-        _compile(order, [of_one[at : at + _CHUNK] for of_one in jobs for at in range(0, len(of_one), _CHUNK)])
+        _compile(order, [list(_jobs(order, folder, one)) for folder, (_, one) in zip(folders, new)])
         faults.point("compiled")
         for folder, (place, one) in zip(folders, new):
             _keep(order, folder, place, one)
@@ -259,32 +258,35 @@ def _jobs(order: Order, folder: Path, distribution: Distribution) -> Iterator[li
     for path in sorted(_sources(distribution)):
         if (order.place / path).is_file():
             shown = path.partition("/site-packages/")[2]
-            yield [str(order.place / path), str(folder / _cached(path, order.interpreter.minor)), shown]
+            yield [str(order.place / path), str(folder / cached(path, order.interpreter.minor)), shown]
 
 
-def _cached(path: str, minor: str) -> str:
+def cached(path: str, minor: str) -> str:
     """Where a source's byte code lies (PEP 3147)."""
     folder, _, name = path.rpartition("/")
     return f"{folder}/__pycache__/{name.removesuffix('.py')}.cpython-{minor.replace('.', '')}.pyc"
 
 
-def _compile(order: Order, chunks: Sequence[list[list[str]]]) -> None:
+def _compile(order: Order, groups: Sequence[list[list[str]]]) -> None:
     if (time := source_time(order.interpreter.version)) is not None:
-        for chunk in chunks:
-            for source, _, _ in chunk:
+        for group in groups:
+            for source, _, _ in group:
                 os.utime(source, (time, time))
-    compile_chunks(order.interpreter.executable, chunks, order.settings.build_timeout)
+    compile_groups(order.interpreter.executable, groups, order.settings.build_timeout)
 
 
-def compile_chunks(python: str, chunks: Sequence[list[list[str]]], timeout: float) -> None:
-    """Run the compiler (:mod:`envbuild.worker.compiling`) on chunks, a process a core; the largest come first.
+def compile_groups(python: str, groups: Iterable[list[list[str]]], timeout: float) -> None:
+    """Run the compiler (:mod:`envbuild.worker.compiling`), a process a core, so that each group is the same bytes always.
 
-    :param chunks: of each source its path, where its byte code goes, and the name that it is compiled under.
+    :param groups: sources in a fixed order, each with its path, where its byte code goes, and the name that it is
+        compiled under.
     :param timeout: seconds.
     :raises BuildError: it cannot be run.
     """
+    chunks = [group[at : at + _CHUNK] for group in groups for at in range(0, len(group), _CHUNK)]
     if not chunks:
         return
+    # The largest first: the cores are done at about the same time.
     by_size = sorted(chunks, key=lambda chunk: sum(os.path.getsize(job[0]) for job in chunk), reverse=True)
     # `-I` would ignore the seed, on which the order of sets in byte code depends.
     argv = [python, "-S", "-s", str(_COMPILER), str(os.cpu_count() or 1)]
@@ -301,7 +303,7 @@ def _keep(order: Order, folder: Path, place: Path, distribution: Distribution) -
     bytecode = {
         path: sha256_of(f"{folder}/{path}")
         for source in _sources(distribution)
-        if (folder / (path := _cached(source, order.interpreter.minor))).exists()
+        if (folder / (path := cached(source, order.interpreter.minor))).exists()
     }
     # What is made here is made anew each time: RECORD itself, and what says who installed it.
     files = {

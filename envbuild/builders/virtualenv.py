@@ -7,7 +7,6 @@ cache, without asking anybody. What must be built is built with exactly its lock
 from __future__ import annotations
 
 import re
-import shutil
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ from envbuild.errors import (
     HashMismatch,
     SdistFailed,
 )
+from envbuild.files import copy_part
 from envbuild.lock import BuildLock, LockedPackage, requirement_line
 from envbuild.progress import Report, Step
 from envbuild.repairs.rules import Switch
@@ -99,11 +99,7 @@ def _local_copy(package: LockedPackage, order: Order, scratch: Path) -> str:
         raise BuildError(f"the lock names {package.path}, which lies outside the model", hint="lock the model again")
     if not source.exists():
         raise BuildError(f"the model has no {package.path}, which its lock names", hint="copy the model whole")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if source.is_dir():
-        shutil.copytree(source, target, dirs_exist_ok=True)
-    else:
-        shutil.copyfile(source, target)
+    copy_part(source, target)
     # The copy is what is checked and used: the original may change in between.
     if package.sha256 and (found := digest_of(target)) != package.sha256:
         raise HashMismatch(

@@ -6,8 +6,6 @@ Versions are what the mirrors have on the day: they are noted with the base's di
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 import stat
 import tarfile
@@ -18,7 +16,7 @@ from pathlib import Path
 from envbuild.errors import ImageError
 from envbuild.images.container import Container, spooled
 from envbuild.images.layer import Layer, Member, archived, write_layer
-from envbuild.images.shelf import Shelf
+from envbuild.images.shelf import Shelf, short_digest
 from envbuild.progress import Report, Step
 
 _LEFT_BEHIND = re.compile(
@@ -33,12 +31,12 @@ class Installed:
     """What was installed: each package with its version, those that came along included, and the layer."""
 
     packages: Mapping[str, str]
-    layer: Layer | None = None
+    layer: Layer
 
 
 def kept_name(base: str, names: tuple[str, ...]) -> str:
     """What the packages of a base are kept under."""
-    return "apt-" + hashlib.sha256(json.dumps([base, sorted(names)]).encode()).hexdigest()[:40]
+    return f"apt-{short_digest([base, sorted(names)])}"
 
 
 def kept(shelf: Shelf, name: str) -> Installed | None:

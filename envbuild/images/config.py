@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import shutil
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -168,6 +169,15 @@ def _header(name: str, size: int) -> bytes:
 
 def _padding(size: int) -> bytes:
     return bytes(-size % tarfile.BLOCKSIZE)
+
+
+def unpacked(archive_file: IO[bytes], folder: Path) -> Iterator[Content]:
+    """The layers in an archive that ``docker save`` wrote, each in a file of its own."""
+    for number, (diff_id, source) in enumerate(layers_in(archive_file)):
+        path = folder / str(number)
+        with open(path, "wb") as target:
+            shutil.copyfileobj(source, target, _BLOCK)
+        yield Content(diff_id=diff_id, size=path.stat().st_size, path=path)
 
 
 def layers_in(archive_file: IO[bytes]) -> Iterator[tuple[str, IO[bytes]]]:

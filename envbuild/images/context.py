@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from envbuild import pipeline, sources, uv
 from envbuild.errors import ImageError, UsageError
-from envbuild.images.environment import neutral
-from envbuild.images.model import model_layer
+from envbuild.files import copy_part
+from envbuild.images.environment import local_parts, neutral
+from envbuild.images.model import members
 from envbuild.lock import Lock, LockedPackage
 from envbuild.progress import Step
 from envbuild.pylock import write_lock
@@ -92,17 +93,11 @@ def _order(workshop: Workshop, known: Plan) -> dict[str, Any]:
 def _copy_model(known: Plan, target: Path) -> None:
     """The model, checked as for an image of ours; its own packages beside the order as well."""
     root = known.locked.asked.model
-    model_layer(root, target / "build")
-    (target / "build" / "model.tar").unlink()
+    for _ in members(root.path):
+        pass
     shutil.copytree(root.path, target / "model", symlinks=True)
-    for package in known.locked.lock.packages:
-        if package.path is not None:
-            source, copy = root.path / package.path, target / "build" / "model" / package.path
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            if source.is_dir():
-                shutil.copytree(source, copy, dirs_exist_ok=True)
-            else:
-                shutil.copyfile(source, copy)
+    for path, source in local_parts(known.locked.lock, root.path):
+        copy_part(source, target / "build" / "model" / path)
 
 
 def _with_arguments(dockerfile: str, known: Plan) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import IO, Any
@@ -29,7 +29,6 @@ STAGES = "envbuild-stage"
 _RUN_KEYS = ("User", "Env", "Entrypoint", "Cmd", "WorkingDir", "Labels", "ExposedPorts", "Healthcheck")
 _MAPPINGS = ("Labels", "ExposedPorts", "Healthcheck")
 _TIMEOUT_SECONDS = 900
-_STOP_SECONDS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +164,8 @@ class Daemon(contextlib.AbstractContextManager["Daemon"]):
         :raises ImageError: the daemon refuses it.
         """
         with explained():
-            for event in self._client.load_image(_Stream(archive)):
+            # An iterator is sent in chunks; a list would be taken for a form.
+            for event in self._client.load_image(iter(archive)):
                 if "error" in event:
                     raise failed(str(event["error"]))
 
@@ -265,13 +265,3 @@ class Daemon(contextlib.AbstractContextManager["Daemon"]):
                 healthcheck={"test": ["NONE"]},
             )
         return Container(client, str(made["Id"]))
-
-
-class _Stream:
-    """What an iterator gives, as the SDK sends it: in chunks, of a length that nobody knows."""
-
-    def __init__(self, blocks: Iterable[bytes]) -> None:
-        self._blocks = blocks
-
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(self._blocks)

@@ -62,7 +62,7 @@ def image_key(ground: Ground, lock: Lock, server: ServerLayer, template: str) ->
         "lock": lock.hash,
         "base": ground.base.digest,
         "python": [ground.python.executable, ground.python.key],
-        "parts": [part.layer.diff_id for part in ground.parts if part.what.startswith("Python ")],
+        "parts": [part.layer.diff_id for part in ground.parts if part.kind == "python"],
         "packages": dict(ground.packages),
         "server": server.key,
         "template": template,
@@ -129,7 +129,7 @@ def build(workshop: Workshop, order: EnvironmentOrder) -> EnvironmentImage:
         workshop.stage(ground.config(), ground.parts, ground.base),
     ):
         layer, marker = _environment_layer(workshop, order, Path(name))
-        part = Part(layer=layer, what=f"the environment of the lock {order.lock.hash}")
+        part = Part(kind="environment", layer=layer, what=f"the environment of the lock {order.lock.hash}")
         config = _config(order, part, marker)
         workshop.report(Step("loading", "the environment into the daemon", bytes=layer.size))
         workshop.load(config, [tag], [*ground.parts, part], ground.base)
@@ -259,24 +259,34 @@ def _furnish(workshop: Workshop, container: Container, order: EnvironmentOrder, 
         Member(name=str(ENVIRONMENT).lstrip("/"), kind="directory", mode=0o755, owner=owner),
         Member(name=str(HOME).lstrip("/"), kind="directory", mode=0o755, owner=owner),
         Member(name=str(MODEL).lstrip("/"), kind="directory", mode=0o755, owner=owner),
-        *_local_parts(order),
+        *_local_members(order),
     ]
     path = folder / "furniture.tar"
     write_layer(path, members, modes=order.ground.facts.modes)
     container.put("/", path.read_bytes())
 
 
-def _local_parts(order: EnvironmentOrder) -> Iterator[Member]:
-    for package in order.lock.packages:
-        if package.path is None:
-            continue
-        source, name = order.model / package.path, f"{MODEL}/{package.path}".lstrip("/")
-        if not source.resolve().is_relative_to(order.model.resolve()) or not source.exists():
-            raise ImageError(f"the model has no {package.path}, which its lock names", hint="copy the model whole")
+def _local_members(order: EnvironmentOrder) -> Iterator[Member]:
+    for path, source in local_parts(order.lock, order.model):
+        name = f"{MODEL}/{path}".lstrip("/")
         if source.is_dir():
             yield from tree(source, name)
         else:
             yield Member(name=name, source=source)
+
+
+def local_parts(lock: Lock, model: Path) -> Iterator[tuple[str, Path]]:
+    """What a lock names inside a model: its path there, and where it lies.
+
+    :raises ImageError: it is not there, or leads out of the model.
+    """
+    for package in lock.packages:
+        if package.path is None:
+            continue
+        source = model / package.path
+        if not source.resolve().is_relative_to(model.resolve()) or not source.exists():
+            raise ImageError(f"the model has no {package.path}, which its lock names", hint="copy the model whole")
+        yield package.path, source
 
 
 def _order(workshop: Workshop, order: EnvironmentOrder) -> Mapping[str, Any]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from envbuild.images.config import History, ImageConfig
 from envbuild.images.container import Box
 from envbuild.images.layer import Layer, Member, tree, write_layer
 from envbuild.images.server_layer import PLACE, PYTHON, ServerLayer
+from envbuild.images.shelf import short_digest
 from envbuild.images.workshop import Part, Workshop
 from envbuild.interpreters import Interpreter, probe
 from envbuild.progress import Step
@@ -59,13 +59,13 @@ def created(text: str) -> str:
 
 def found_out(workshop: Workshop, base: Base, server: ServerLayer, python: str) -> Facts:
     """What is in a base: looked at once, and noted."""
-    note = workshop.shelf.note(f"facts-{_short([base.image.id, server.layer.diff_id, python])}")
+    note = workshop.shelf.note(f"facts-{short_digest([base.image.id, server.layer.diff_id, python])}")
     if (known := note.read()) is not None:
         with contextlib.suppress(KeyError, TypeError):
             return Facts.from_dict(known)
     workshop.report(Step("building", f"looking into {base.reference}"))
     refuse_musl(workshop.daemon, base)
-    parts = [Part(layer=server.layer, what="the HTTP side")]
+    parts = [Part(kind="server", layer=server.layer, what="the HTTP side")]
     config = Ground(base=base, facts=NO_FACTS, python=server.interpreter, parts=tuple(parts)).config()
     with (
         workshop.stage(config, parts, base) as stage,
@@ -95,18 +95,17 @@ def ground(
     parts = []
     if python is None:
         layer, python = _portable(workshop, base, demanded)
-        parts.append(Part(layer=layer, what=f"Python {python.version} at {PYTHON_PLACE}"))
-    parts.append(Part(layer=_users(workshop, facts), what=f"the user {USER} ({USER_ID})"))
-    parts.append(Part(layer=server.layer, what=f"the HTTP side at {PLACE}"))
+        parts.append(Part(kind="python", layer=layer, what=f"Python {python.version} at {PYTHON_PLACE}"))
+    parts.append(Part(kind="users", layer=_users(workshop, facts), what=f"the user {USER} ({USER_ID})"))
+    parts.append(Part(kind="server", layer=server.layer, what=f"the HTTP side at {PLACE}"))
     names = {name for name in demanded.packages if name not in facts.packages}
     if not facts.certificates:
         names.add("ca-certificates")
     known = Ground(base=base, facts=facts, python=python, parts=tuple(parts))
     if not names:
         return known
-    installed = _apt(workshop, known, tuple(sorted(names)), update=demanded.update)
-    layers = [] if installed.layer is None else [Part(layer=installed.layer, what=f"Debian: {' '.join(sorted(names))}")]
-    return Ground(base=base, facts=facts, python=python, parts=(*parts, *layers), packages=installed.packages)
+    part, packages = _apt(workshop, known, names, "Debian", update=demanded.update)
+    return replace(known, parts=(*parts, part), packages=packages)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,10 +123,9 @@ class Demanded:
 
 def with_tools(workshop: Workshop, known: Ground, names: tuple[str, ...]) -> Ground:
     """A ground with more Debian packages, to build on and not to run."""
-    missing = tuple(sorted(name for name in names if name not in known.facts.packages))
-    installed = _apt(workshop, known, missing, update=False)
-    tools = [] if installed.layer is None else [Part(layer=installed.layer, what=f"tools: {' '.join(missing)}")]
-    return replace(known, parts=(*known.parts, *tools))
+    missing = {name for name in names if name not in known.facts.packages}
+    part, _ = _apt(workshop, known, missing, "tools", update=False)
+    return replace(known, parts=(*known.parts, part))
 
 
 def _portable(workshop: Workshop, base: Base, demanded: Demanded) -> tuple[Layer, Interpreter]:
@@ -158,7 +156,7 @@ def _portable(workshop: Workshop, base: Base, demanded: Demanded) -> tuple[Layer
             portable.copied(source, root, PYTHON_PLACE, headers=True, timeout=settings.build_timeout)
             return write_layer(path, tree(root, PYTHON_PLACE.lstrip("/")))
 
-    layer, _ = workshop.shelf.layer(f"python-{_short([source.key, program])}", make, workshop.report)
+    layer = workshop.shelf.layer(f"python-{short_digest([source.key, program])}", make, workshop.report)
     return layer, inside
 
 
@@ -174,34 +172,38 @@ def _users(workshop: Workshop, facts: Facts) -> Layer:
         Member(name="etc/group", source=groups.encode("utf-8", "surrogateescape")),
         Member(name=USER_HOME.lstrip("/"), kind="directory", mode=0o755, owner=USER_ID),
     ]
-    name = f"users-{_short([users, groups, facts.modes])}"
-    layer, _ = workshop.shelf.layer(name, lambda path: write_layer(path, members, modes=facts.modes), workshop.report)
-    return layer
+    name = f"users-{short_digest([users, groups, dict(facts.modes)])}"
+    return workshop.shelf.layer(name, lambda path: write_layer(path, members, modes=facts.modes), workshop.report)
 
 
-def _apt(workshop: Workshop, below: Ground, names: tuple[str, ...], *, update: bool) -> apt.Installed:
+def _apt(
+    workshop: Workshop, below: Ground, wanted: Collection[str], what: str, *, update: bool
+) -> tuple[Part, Mapping[str, str]]:
+    """Debian packages as a layer, from the shelf or installed now; and all that came with them."""
+    names = tuple(sorted(wanted))
     # What a layer holds depends on what lies below it: another Debian package may have brought half of it.
-    under = [below.base.digest, *(part.layer.diff_id for part in below.parts if part.what.startswith("Debian"))]
+    under = [below.base.digest, *(part.layer.diff_id for part in below.parts if part.kind == "debian")]
     name = apt.kept_name(" ".join(under), names)
-    known = None if update else apt.kept(workshop.shelf, name)
-    if known is not None:
-        return known
-    versions = {} if update else apt.pinned(workshop.shelf, name)
-    if workshop.settings.offline:
+    installed = None if update else apt.kept(workshop.shelf, name)
+    if installed is None and workshop.settings.offline:
         raise ImageError(
             f"Debian packages are needed ({', '.join(names)}), and the network is not to be used",
             hint="run once without --offline, or take a base that has them",
         )
+    if installed is None:
+        versions = {} if update else apt.pinned(workshop.shelf, name)
+        installed = _install(workshop, below, name, versions or dict.fromkeys(names))
+    return Part(kind="debian", layer=installed.layer, what=f"{what}: {' '.join(names)}"), installed.packages
+
+
+def _install(workshop: Workshop, below: Ground, name: str, wanted: Mapping[str, str | None]) -> apt.Installed:
+    """Install packages in a container, of the versions that are given where they are."""
     environ, _ = uv.network()
-    wanted = dict(versions) or dict.fromkeys(names)
-    order = {"verb": "apt", "packages": wanted, "environ": environ}
-    box_network = workshop.settings.build_network
-    with workshop.stage(below.config(), below.parts, below.base) as stage:
-        box = Box(image=stage, command=INSIDE, network=box_network)
-        with workshop.daemon.container(box) as container:
-            said = workshop.ask(container, order)
-            return apt.keep(workshop.shelf, name, container, said["packages"], workshop.report)
-
-
-def _short(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True, default=asdict).encode()).hexdigest()[:40]
+    with (
+        workshop.stage(below.config(), below.parts, below.base) as stage,
+        workshop.daemon.container(
+            Box(image=stage, command=INSIDE, network=workshop.settings.build_network)
+        ) as container,
+    ):
+        said = workshop.ask(container, {"verb": "apt", "packages": dict(wanted), "environ": environ})
+        return apt.keep(workshop.shelf, name, container, said["packages"], workshop.report)

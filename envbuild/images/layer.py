@@ -6,6 +6,7 @@ too, since a daemon gives a directory that a layer does not name a mode of its o
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
@@ -17,8 +18,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Literal, cast
 
-# 1980, as in reproducible wheels. Byte code of CPython 3.6 names the time of its source: it is this one.
-TIME = 315532800
+from envbuild.builders.bytecode import SOURCE_TIME
+
+# Byte code of CPython 3.6 names the time of its source.
+TIME = SOURCE_TIME
 _DIRECTORY = 0o755
 
 Kind = Literal["file", "directory", "link"]
@@ -110,13 +113,7 @@ def write_layer(
         for above in _above(name):
             if above not in by_name:
                 by_name[above] = Member(name=above, kind="directory", mode=(modes or {}).get(above, _DIRECTORY))
-    content = 0
-    with open(path, "wb") as file:
-        hashing = _Hashing(file)
-        with tarfile.TarFile(fileobj=cast("IO[bytes]", hashing), mode="w", format=tarfile.PAX_FORMAT) as tar:
-            for name in sorted(by_name, key=_order):
-                content += _add(tar, by_name[name], archive)
-    return Layer(path=path, diff_id=f"sha256:{hashing.hexdigest()}", size=hashing.size, content=content)
+    return _written(path, (by_name[name] for name in sorted(by_name, key=_order)), archive)
 
 
 def rewrite_layer(path: Path, archive: tarfile.TarFile, prefix: str) -> Layer:
@@ -126,17 +123,29 @@ def rewrite_layer(path: Path, archive: tarfile.TarFile, prefix: str) -> Layer:
     :param prefix: what its names are below.
     :raises ValueError: it is in another order, or has hard links.
     """
-    content, last = 0, ""
+    return _written(path, _in_order(archive, prefix), archive)
+
+
+def _in_order(archive: tarfile.TarFile, prefix: str) -> Iterator[Member]:
+    """The members of a stream, which must have a layer's order, below the directories above them."""
+    for name in reversed(list(_above(posixpath.normpath(f"{prefix}/x").lstrip("/")))):
+        yield Member(name=name, kind="directory", mode=_DIRECTORY)
+    last = ""
+    for member in archived(archive, prefix, is_stream=True):
+        if last and _order(member.name) <= _order(last):
+            raise ValueError(f"{member.name} is not where a layer has it")
+        yield replace(member, owner=0)
+        last = member.name
+
+
+def _written(path: Path, members: Iterable[Member], archive: tarfile.TarFile | None) -> Layer:
+    """Write members as they come."""
+    content = 0
     with open(path, "wb") as file:
         hashing = _Hashing(file)
         with tarfile.TarFile(fileobj=cast("IO[bytes]", hashing), mode="w", format=tarfile.PAX_FORMAT) as tar:
-            for name in reversed(list(_above(posixpath.normpath(f"{prefix}/x").lstrip("/")))):
-                _add(tar, Member(name=name, kind="directory", mode=_DIRECTORY), None)
-            for member in archived(archive, prefix, is_stream=True):
-                if last and _order(member.name) <= _order(last):
-                    raise ValueError(f"{member.name} is not where a layer has it")
-                content += _add(tar, replace(member, owner=0), archive)
-                last = member.name
+            for member in members:
+                content += _add(tar, member, archive)
     return Layer(path=path, diff_id=f"sha256:{hashing.hexdigest()}", size=hashing.size, content=content)
 
 
@@ -167,27 +176,21 @@ def _add(tar: tarfile.TarFile, member: Member, archive: tarfile.TarFile | None) 
     return info.size
 
 
-class _opened:  # noqa: N801 - it is used like a function
+@contextlib.contextmanager
+def _opened(member: Member, archive: tarfile.TarFile | None) -> Iterator[tuple[IO[bytes], int]]:
     """A member's content and its size, open for reading."""
-
-    def __init__(self, member: Member, archive: tarfile.TarFile | None) -> None:
-        self._file: IO[bytes]
-        if isinstance(member.source, bytes):
-            self._file, self._size = io.BytesIO(member.source), len(member.source)
-        elif isinstance(member.source, Path):
-            self._file = open(member.source, "rb")  # noqa: SIM115 - closed by __exit__
-            self._size = os.fstat(self._file.fileno()).st_size
-        else:
-            found = archive.extractfile(member.source) if archive is not None and member.source is not None else None
-            if found is None:
-                raise OSError(f"{member.name} has no content in the archive")
-            self._file, self._size = found, member.source.size if member.source is not None else 0
-
-    def __enter__(self) -> tuple[IO[bytes], int]:
-        return self._file, self._size
-
-    def __exit__(self, *exception: object) -> None:
-        self._file.close()
+    source = member.source
+    if isinstance(source, bytes):
+        yield io.BytesIO(source), len(source)
+    elif isinstance(source, Path):
+        with open(source, "rb") as file:
+            yield file, os.fstat(file.fileno()).st_size
+    else:
+        found = archive.extractfile(source) if archive is not None and source is not None else None
+        if source is None or found is None:
+            raise OSError(f"{member.name} has no content in the archive")
+        with found:
+            yield found, source.size
 
 
 class _Hashing:

@@ -20,8 +20,9 @@ from envbuild.images.ground import Demanded, Ground, found_out, ground
 from envbuild.images.layer import Layer
 from envbuild.images.model import ModelImage
 from envbuild.images.server_layer import ServerLayer, server_layer
-from envbuild.images.shelf import Shelf
+from envbuild.images.shelf import Shelf, short_digest
 from envbuild.images.workshop import Workshop
+from envbuild.interpreters import fits
 from envbuild.model import Notice
 from envbuild.pipeline import Asked, Locked
 from envbuild.progress import Report, silent
@@ -182,7 +183,7 @@ def _base(workshop: Workshop, locked: Locked, options: ImageOptions) -> base.Bas
     settings = workshop.settings
     downloads = settings.python_downloads and not settings.offline
     reference = settings.base_image or base.default_reference(locked.lock.python, downloads=downloads)
-    named = hashlib.sha256(f"{locked.lock.hash} {reference} {options.platform}".encode()).hexdigest()[:40]
+    named = short_digest([locked.lock.hash, reference, options.platform])
     how = BaseOptions(platform=options.platform, update=options.update_base)
     return base.resolve(workshop.daemon, workshop.shelf, reference, named, settings, how, workshop.report)
 
@@ -203,7 +204,7 @@ def _said(known: Ground, needed: Mapping[str, Sequence[str]], locked: Locked) ->
         parts = [f"{name} (for {', '.join(users)})" for name, users in sorted(added.items())]
         notices.append(Notice(code="image-packages", message=f"Debian packages were added: {', '.join(parts)}"))
     demanded, got = locked.lock.python, known.python.version
-    if got != demanded and not got.startswith(f"{demanded}."):
+    if not fits(got, demanded, "exact"):
         message = f"Python {demanded} is not in the base; {got}, of the same minor version, stands in for it"
         notices.append(Notice(code="python-patch", message=message))
     return notices

@@ -38,10 +38,14 @@ def model_layer(model: Model, folder: Path) -> Layer:
     :param folder: where the layer is written.
     :raises ModelError: a link in it leads out of it.
     """
-    return write_layer(folder / "model.tar", _members(model.path))
+    return write_layer(folder / "model.tar", members(model.path))
 
 
-def _members(root: Path) -> Iterator[Member]:
+def members(root: Path) -> Iterator[Member]:
+    """A model's files as members of a layer.
+
+    :raises ModelError: a link in it leads out of it.
+    """
     top = root.resolve()
     for member in tree(root, PLACE.lstrip("/")):
         if member.kind == "link":
@@ -72,7 +76,7 @@ def make(
     :param labels: the deployer's own.
     :raises ImageError: the daemon refuses it.
     """
-    part, below = Part(layer=layer, what=f"the model {model.path.resolve().name}"), environment.config
+    part, below = Part(kind="model", layer=layer, what=f"the model {model.path.resolve().name}"), environment.config
     if below is None:
         raise ImageError(
             f"{environment.tag} was built from a template", hint="--template builds the model's image as well"

@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from envbuild.builders.bytecode import compile_chunks
+from envbuild.builders.bytecode import cached, compile_groups
 from envbuild.errors import ImageError
 from envbuild.interpreters import Interpreter
 
@@ -21,7 +21,6 @@ _LEFT_OUT = re.compile(
     r"test|tests|idlelib|turtledemo|lib2to3|ensurepip|site-packages|dist-packages|__pycache__|config-.*"
 )
 _LEFT_OUT_FILES = re.compile(r".*\.(a|pyc|exe)$")
-_CHUNK = 150
 
 
 def copied(interpreter: Interpreter, target: Path, final: str, *, headers: bool, timeout: float) -> None:
@@ -94,18 +93,9 @@ def compile_tree(interpreter: Interpreter, root: Path, timeout: float) -> None:
 
     :raises BuildError: the compiler cannot be run.
     """
-    tag = f"cpython-{interpreter.minor.replace('.', '')}"
-    chunks = []
+    groups = []
     for folder, folders, files in os.walk(root):
         folders.sort()
-        jobs = [
-            [
-                f"{folder}/{name}",
-                f"{folder}/__pycache__/{name[:-3]}.{tag}.pyc",
-                os.path.relpath(f"{folder}/{name}", root),
-            ]
-            for name in sorted(files)
-            if name.endswith(".py")
-        ]
-        chunks += [jobs[at : at + _CHUNK] for at in range(0, len(jobs), _CHUNK)]
-    compile_chunks(interpreter.executable, chunks, timeout)
+        sources = [f"{folder}/{name}" for name in sorted(files) if name.endswith(".py")]
+        groups.append([[path, cached(path, interpreter.minor), os.path.relpath(path, root)] for path in sources])
+    compile_groups(interpreter.executable, groups, timeout)

@@ -68,7 +68,7 @@ def sbom_of(
     :raises ImageError: the library that writes CycloneDX is not installed.
     """
     try:
-        import cyclonedx  # noqa: F401
+        import cyclonedx  # noqa: F401 - whether it is there is the question
     except ImportError as error:
         raise ImageError(
             "the list of what is in the image (SBOM) cannot be written: cyclonedx-python-lib is not installed",

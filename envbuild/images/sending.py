@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 from envbuild.errors import EnvbuildError, ImageError, UsageError
 from envbuild.images import registry
-from envbuild.images.config import ImageConfig, layers_in
+from envbuild.images.config import unpacked
 from envbuild.images.daemon import Daemon
 from envbuild.images.making import Images, environment_repository
 from envbuild.images.reference import DOCKER_HUB, Reference
@@ -91,7 +91,7 @@ def push(images: Images, bill: bytes, settings: Settings, report: Report) -> tup
         for name, config in zip(names, (environment.config, *[model.config] * len(model.tags))):
             sources = [_source(diff_id, own, saved, mounts) for diff_id in config.diff_ids]
             pushed = registry.push(name, config.to_bytes(), sources, report, memory)
-            mounts = {**mounts, **_mounts(pushed.reference, config)}
+            mounts = {**mounts, **_mounts_in(pushed.reference, config.diff_ids)}
             attached = None
             if config is model.config:
                 attached = registry.attach(name, pushed.digest, pushed.size, MEDIA_TYPE, MEDIA_TYPE, bill)
@@ -128,12 +128,7 @@ class _Saved:
     def _unpack(self) -> None:
         with tempfile.TemporaryFile(dir=self._folder) as file:
             self._daemon.save(self._tag, file)
-            for number, (diff_id, source) in enumerate(layers_in(file)):
-                path = self._folder / str(number)
-                with open(path, "wb") as target:
-                    while block := source.read(2**20):
-                        target.write(block)
-                self._paths[diff_id] = path
+            self._paths = {content.diff_id: content.path for content in unpacked(file, self._folder)}
 
 
 @contextlib.contextmanager
@@ -161,10 +156,6 @@ def _mounts_of_base(images: Images, target: Reference) -> dict[str, Mount]:
         with contextlib.suppress(EnvbuildError):
             return _mounts_in(reference, images.plan.ground.base.image.diff_ids)
     return {}
-
-
-def _mounts(reference: Reference, config: ImageConfig) -> dict[str, Mount]:
-    return _mounts_in(reference, config.diff_ids)
 
 
 def _mounts_in(reference: Reference, diff_ids: Sequence[str]) -> dict[str, Mount]:

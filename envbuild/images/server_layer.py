@@ -20,7 +20,7 @@ from envbuild import interpreters, target, uv
 from envbuild.errors import ImageError, UsageError
 from envbuild.images import portable
 from envbuild.images.layer import Layer, tree, write_layer
-from envbuild.images.shelf import Shelf
+from envbuild.images.shelf import Shelf, short_digest
 from envbuild.indexes import choose
 from envbuild.interpreters import Interpreter
 from envbuild.lock import Lock, requirement_line
@@ -64,7 +64,7 @@ def server_layer(shelf: Shelf, settings: Settings, report: Report) -> ServerLaye
         report(Step("packing", "the HTTP side", done=True, bytes=layer.size))
         return layer
 
-    layer, _ = shelf.layer(f"server-{key}", make, report)
+    layer = shelf.layer(f"server-{key}", make, report)
     return ServerLayer(key=key, layer=layer, interpreter=interpreter)
 
 
@@ -94,13 +94,13 @@ def _sources() -> Iterator[Path]:
 def _interpreter(shelf: Shelf, settings: Settings, report: Report) -> Interpreter:
     """The Python of the HTTP side: the one that was chosen before, as long as it is there."""
     asked = settings.server_python
-    kept = shelf.note(f"server-python-{hashlib.sha256(str(asked).encode()).hexdigest()[:12]}")
-    if (known := kept.read()) is not None and (found := interpreters.probe(Path(known["executable"]))) is not None:
-        return found
+    kept = shelf.note(f"server-python-{short_digest(asked)}").path
+    if (known := interpreters.read_kept(kept)) is not None:
+        return known
     chosen = _chosen(asked, settings, report)
     if tuple(int(part) for part in chosen.minor.split(".")) < _OLDEST:
         raise UsageError(f"the HTTP side needs Python 3.10 or later; {chosen.executable} is {chosen.version}")
-    kept.write({"executable": chosen.executable})
+    interpreters.keep(kept, chosen)
     return chosen
 
 

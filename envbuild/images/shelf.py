@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import tempfile
@@ -51,6 +52,11 @@ class Note:
         write_whole(self.path, json.dumps(content, indent=1, sort_keys=True).encode(), _MODE)
 
 
+def short_digest(content: Any) -> str:
+    """What tells contents (of JSON) apart in a name."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:40]
+
+
 class Shelf:
     """The shelf of a home."""
 
@@ -85,14 +91,12 @@ class Shelf:
             with single_flight(path, _nothing, report, what, _MODE):
                 yield
 
-    def layer(self, name: str, make: Callable[[Path], Layer], report: Report) -> tuple[Layer, bool]:
-        """A layer that is kept, or made now; and whether it was made."""
+    def layer(self, name: str, make: Callable[[Path], Layer], report: Report) -> Layer:
+        """A layer that is kept, or made now."""
         if (kept := self.kept_layer(name)) is not None:
-            return kept, False
+            return kept
         with self.alone(name, report, name.partition("-")[0]):
-            if (kept := self.kept_layer(name)) is not None:
-                return kept, False
-            return self.keep_layer(name, make), True
+            return self.kept_layer(name) or self.keep_layer(name, make)
 
     def kept_layer(self, name: str) -> Layer | None:
         """A layer that is kept."""

@@ -100,4 +100,4 @@ def _unpacked(container: Container, path: str, folder: Path) -> bool:
 def _plain(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo:
     """A member with the modes that it has and nobody's ownership."""
     del folder
-    return member.replace(uid=None, gid=None, uname=None, gname=None, deep=False)  # type: ignore[arg-type]
+    return member.replace(uid=None, gid=None, uname=None, gname=None, deep=False)  # type: ignore[arg-type] # None: leave it

@@ -9,12 +9,12 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, Literal
 
 from envbuild import process
 from envbuild.errors import BaseImageUnusable, DockerUnavailable, ImageError, error_from
 from envbuild.images.base import Base
-from envbuild.images.config import Content, ImageConfig, archive, layers_in
+from envbuild.images.config import Content, ImageConfig, archive, unpacked
 from envbuild.images.container import Container, Ended, spooled
 from envbuild.images.daemon import STAGES, Daemon
 from envbuild.images.layer import Layer
@@ -29,6 +29,7 @@ _NOT_STARTED = (126, 127)
 class Part:
     """A layer of ours, and what it is in words."""
 
+    kind: Literal["python", "users", "server", "debian", "environment", "model"]
     layer: Layer
     what: str
 
@@ -68,7 +69,7 @@ class Workshop:
             return
         with spooled() as file, tempfile.TemporaryDirectory(prefix="envbuild-image-") as name:
             self.daemon.save(below, file)
-            saved = list(_unpacked(file, Path(name)))
+            saved = list(unpacked(file, Path(name)))
             self.daemon.load(archive(config, tags, [*saved, *own]))
 
     @contextlib.contextmanager
@@ -106,16 +107,6 @@ class Workshop:
 
 def _content(layer: Layer) -> Content:
     return Content(diff_id=layer.diff_id, size=layer.size, path=layer.path)
-
-
-def _unpacked(file: IO[bytes], folder: Path) -> Iterator[Content]:
-    """The layers of a saved image, each in a file of its own."""
-    for number, (diff_id, source) in enumerate(layers_in(file)):
-        path = folder / str(number)
-        with open(path, "wb") as target:
-            while block := source.read(2**20):
-                target.write(block)
-        yield Content(diff_id=diff_id, size=path.stat().st_size, path=path)
 
 
 def _broken(ended: Ended) -> ImageError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -14,6 +13,7 @@ from packaging.utils import canonicalize_name
 from envbuild import process, projects, system_packages, uv
 from envbuild.asof import Ask, rfc3339
 from envbuild.errors import IndexUnreachable, LockError, LockTimedOut, Unresolvable
+from envbuild.files import copy_part
 from envbuild.lock import Lock, LockedPackage, Origin
 from envbuild.progress import Report, Step
 from envbuild.projects import Project
@@ -93,11 +93,7 @@ def _copy_local_parts(question: Question, stage: Path) -> None:
         if demand.path is None:
             continue
         source, target = question.spec.model / demand.path, stage / demand.path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, target, dirs_exist_ok=True)
-        else:
-            shutil.copyfile(source, target)
+        copy_part(source, target)
 
 
 def _resolved(

@@ -7,12 +7,9 @@ import os
 import select
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 WORKER_FOLDER = Path(__file__).resolve().parents[2] / "envbuild" / "worker"
 DEADLINE = 20.0
@@ -127,24 +124,6 @@ def _load_pyfunc(path):
 def order(do: str, **more: Any) -> bytes:
     """The body that makes the model do something."""
     return json.dumps({"input": {"do": do, **more}}).encode()
-
-
-def eventually(holds: Callable[[], Any], what: str) -> Any:
-    """Wait until something holds, and give it back."""
-    end = time.monotonic() + DEADLINE
-    while time.monotonic() < end:
-        if value := holds():
-            return value
-        time.sleep(0.01)
-    pytest.fail(f"not within {DEADLINE} seconds: {what}")
-
-
-def is_gone(pid: int) -> bool:
-    """Whether a process has ended; one that only waits to be reaped has."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return True
 
 
 class RawWorker:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from acting import RawWorker, eventually, frame, is_gone, order
+from acting import RawWorker, frame, order
+from waiting import eventually, is_gone
 
 StartRaw = Callable[..., RawWorker]
 MakeModel = Callable[..., Any]

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from acting import DEADLINE, eventually, is_gone, order
+from acting import DEADLINE, order
+from waiting import eventually, is_gone
 
 from envbuild.bridge import Worker, WorkerOptions
 from envbuild.errors import (

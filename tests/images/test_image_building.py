@@ -84,7 +84,7 @@ def test_without_a_command_an_image_serves_on_8080(
 
 
 def test_the_container_is_nobody_in_particular_and_holds_no_tools(
-    make_model: MakeModel, fruit: LocalIndex, image_environ: dict[str, str]
+    make_model: MakeModel, fruit: LocalIndex, image_environ: dict[str, str], base: str
 ) -> None:
     made = image(make_model(pip=["fruit"]), environ=image_environ)
     config = json.loads(run_docker("inspect", made["image"]).stdout)[0]["Config"]
@@ -94,10 +94,9 @@ def test_the_container_is_nobody_in_particular_and_holds_no_tools(
         "id -u; id -un; command -v gcc cc g++ make pip uv; ls -A /var/cache/envbuild /run/envbuild 2>/dev/null; true",
     )
     assert said.split() == ["10001", "model"]
-    found = shell(
-        made["image"], "find / -xdev \\( -name uv -o -name '*.whl' -o -path '*/.cache/pip' \\) 2>/dev/null; true"
-    )
-    assert [line for line in found.splitlines() if "/root/" not in line] == []
+    tools = "find / -xdev \\( -name uv -o -name '*.whl' -o -path '*/.cache/pip' \\) 2>/dev/null; true"
+    # What the base itself holds (a Python brings the wheels of its ensurepip) is its maker's.
+    assert set(shell(made["image"], tools).split()) <= set(shell(base, tools).split())
     writable = shell(made["image"], "find /opt /etc -xdev -writable ! -type l; true")
     assert writable == ""
 
@@ -283,7 +282,7 @@ def test_a_daemon_that_has_none_of_the_layers_is_sent_all_of_them(
     (server,) = [path for path in filled_shelf if path.name.startswith("server-") and path.suffix == ".tar"]
     layer = Shelf(shared_home).kept_layer(server.stem)
     assert layer is not None
-    part, sent = Part(layer=layer, what="the HTTP side"), list[int]()
+    part, sent = Part(kind="server", layer=layer, what="the HTTP side"), list[int]()
     with Daemon.connect() as daemon:
         load = daemon.load
 

@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 from kit import Kit, cli, cli_environ
 from tiny import wheel, write_model
+from waiting import is_gone
 
 import envbuild
 from envbuild.errors import ModelNotLoaded, ModelRaised, OutputInvalid, TimedOut, WorkerExited, WorkerKilled
@@ -191,15 +192,6 @@ def until(true: Callable[[], bool], seconds: float = 30.0) -> bool:
     while not true() and time.monotonic() < deadline:
         time.sleep(0.02)
     return true()
-
-
-def is_gone(pid: int) -> bool:
-    """Gone, or dead and waiting for somebody to ask."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return True
-    return text.rpartition(")")[2].split()[0] in "ZX"
 
 
 @pytest.fixture

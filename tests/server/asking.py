@@ -9,17 +9,15 @@ import re
 import select
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
 from kit import REPO
+from waiting import DEADLINE, eventually
 
 SERVE_HERE = Path(__file__).resolve().parent / "serve_here.py"
-DEADLINE = 60.0
 
 # Does what its input says; as it loads, what lies beside its MLmodel says.
 LOADER = """
@@ -89,24 +87,6 @@ class Answer:
 
 def body(*data: object) -> bytes:
     return json.dumps({"inputs": list(data)}).encode()
-
-
-def eventually(holds: Callable[[], Any], what: str) -> Any:
-    """Wait until something holds, and give it back."""
-    end = time.monotonic() + DEADLINE
-    while time.monotonic() < end:
-        if value := holds():
-            return value
-        time.sleep(0.01)
-    pytest.fail(f"not within {DEADLINE} seconds: {what}")
-
-
-def is_gone(pid: int) -> bool:
-    """Whether a process has ended; one that only waits to be reaped has."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return True
 
 
 def children_of(pid: int) -> list[int]:

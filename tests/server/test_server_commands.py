@@ -11,7 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from asking import REPO, Server, body, environ, eventually, here
+from asking import REPO, Server, body, environ, here
+from waiting import eventually
 
 Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
 

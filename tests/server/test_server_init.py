@@ -11,7 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from asking import SERVE, Server, children_of, environ, eventually, here, is_gone
+from asking import SERVE, Server, children_of, environ, here
+from waiting import eventually, is_gone
 
 NAMESPACE = ("unshare", "--pid", "--fork", "--mount-proc")
 Start = Callable[..., Server]

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from asking import SERVE, Server, body, children_of, eventually, here, is_gone
+from asking import SERVE, Server, body, children_of, here
+from waiting import eventually, is_gone
 
 from envbuild.server.serving import listening
 

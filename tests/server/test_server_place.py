@@ -7,9 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from asking import LOADER, SERVE, Server, eventually, here
+from asking import LOADER, SERVE, Server, here
 from kit import AS_NOBODY
 from tiny import write_model
+from waiting import eventually
 
 from envbuild.errors import EnvironmentDamaged, ModelNotFound
 from envbuild.server.place import Place, Places, find, reasons_against

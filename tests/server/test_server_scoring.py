@@ -8,8 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from asking import Server, body, eventually
+from asking import Server, body
 from tiny import write_model
+from waiting import eventually
 
 from envbuild.server.scoring import CONTENT_TYPES
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from waiting import is_gone
 
 from envbuild import process
 
@@ -30,14 +31,6 @@ def until(holds: Callable[[], bool], seconds: float = 20.0) -> bool:
             return False
         threading.Event().wait(0.01)
     return True
-
-
-def is_gone(pid: int) -> bool:
-    """Whether a process has ended; one that nobody has reaped yet counts."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
-    except (FileNotFoundError, ProcessLookupError):
-        return True
 
 
 def test_a_process_runs_to_its_end_and_what_it_wrote_is_kept() -> None:
