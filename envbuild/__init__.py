@@ -19,11 +19,23 @@ import types
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from envbuild.api import LoadedModel, build, inspect, load_model, lock, predict
+    from envbuild.api import LoadedModel, build, check, diff, explain, inspect, load_model, lock, predict
     from envbuild.errors import EnvbuildError
 
 __version__ = "0.1.0"
-__all__ = ["EnvbuildError", "LoadedModel", "__version__", "build", "inspect", "load_model", "lock", "predict"]
+__all__ = [
+    "EnvbuildError",
+    "LoadedModel",
+    "__version__",
+    "build",
+    "check",
+    "diff",
+    "explain",
+    "inspect",
+    "load_model",
+    "lock",
+    "predict",
+]
 
 
 class _Package(types.ModuleType):

@@ -15,11 +15,14 @@ from envbuild import pipeline, request
 from envbuild.environment import Environment
 from envbuild.inspection import Inspection
 from envbuild.lock import Lock
+from envbuild.override.merging import settings_from
 from envbuild.pipeline import Built
-from envbuild.settings import Settings
 
 if TYPE_CHECKING:
     from envbuild.bridge import Worker
+    from envbuild.review.check import Checked
+    from envbuild.review.difference import Difference
+    from envbuild.review.explanation import Explanation
 
 
 class LoadedModel:
@@ -70,7 +73,7 @@ def inspect(model: str | Path, **settings: Any) -> Inspection:
     :raises ModelError: it is no model.
     :raises SpecError: what it asks for cannot be understood.
     """
-    given = Settings.from_environ(**settings)
+    given = settings_from(settings)
     return pipeline.inspect(pipeline.ask(model, given), given)
 
 
@@ -79,8 +82,64 @@ def lock(model: str | Path, **settings: Any) -> Lock:
 
     :raises LockError: no lock can be made, or not the one that was demanded.
     """
-    known = Settings.from_environ(**settings)
+    known = settings_from(settings)
     return pipeline.lock(pipeline.ask(model, known), known).lock
+
+
+def explain(model: str | Path, package: str | None = None, **settings: Any) -> Explanation:
+    """Why a model's lock has a package in this version, or why it has all of them.
+
+    :param package: the one to explain; what the index has of it today is said too, unless that is offline.
+    :raises UsageError: the lock has no such package.
+    :raises LockError: as :func:`lock`.
+    """
+    from envbuild.review import explanation
+
+    known = settings_from(settings)
+    return explanation.of(pipeline.lock(pipeline.ask(model, known), known), known, package)
+
+
+def diff(a: str | Path, b: str | Path, *, model: str | Path | None = None, **settings: Any) -> Difference:
+    """What differs between two models, lock files, environments, images or override files, from ``a`` to ``b``.
+
+    :param model: the model that an override file is taken for; by default the other side, where that is a model.
+    :raises UsageError: one of them is nothing that can be compared.
+    :raises LockError: as :func:`lock`, or a lock file cannot be read.
+    :raises BuildError: an environment or an image cannot be read.
+    """
+    from envbuild.review import sides
+
+    return sides.between(a, b, settings, model)
+
+
+def check(
+    model: str | Path,
+    data: Any = None,
+    *,
+    expected: Any = None,
+    only_overridden: bool = False,
+    tolerance: float = 1e-6,
+    absolute_tolerance: float = 1e-9,
+    **settings: Any,
+) -> Checked:
+    """Whether an override is safe: what a model answers in its own environment and in the overridden one, compared.
+
+    :param data: as :meth:`LoadedModel.predict` takes it; by default the model's input example, or one made from its
+        signature.
+    :param expected: an answer to compare with in place of the model's own environment's.
+    :param only_overridden: compare nothing, only see whether the model works in the overridden environment.
+    :param tolerance: the part of the larger value by which two numbers may differ; ``absolute_tolerance``: or by how
+        much.
+    :raises UsageError: there is nothing to predict on, or the settings contradict each other.
+    :raises ModelError: it is no model. What fails later is a result.
+    """
+    from envbuild.review import check as review
+
+    known = settings_from(settings)
+    options = review.options_for(
+        data, expected, only_overridden=only_overridden, relative=tolerance, absolute=absolute_tolerance
+    )
+    return review.check(model, known, options)
 
 
 def build(model: str | Path, **settings: Any) -> Environment:
@@ -89,7 +148,7 @@ def build(model: str | Path, **settings: Any) -> Environment:
     :raises LockError: as :func:`lock`.
     :raises BuildError: it cannot be built.
     """
-    known = Settings.from_environ(**settings)
+    known = settings_from(settings)
     return pipeline.build(pipeline.lock(pipeline.ask(model, known), known), known).environment
 
 
@@ -100,7 +159,7 @@ def load_model(model: str | Path, **settings: Any) -> LoadedModel:
     :raises BuildError: as :func:`build`.
     :raises ModelNotLoaded: the model cannot be loaded.
     """
-    known = Settings.from_environ(**settings)
+    known = settings_from(settings)
     built = pipeline.build(pipeline.lock(pipeline.ask(model, known), known), known)
     worker = pipeline.start(built, known)
     try:

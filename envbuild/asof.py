@@ -62,6 +62,11 @@ def check(setting: str) -> None:
         _parsed(setting)
 
 
+def stated(setting: str) -> str | None:
+    """What a lock made as of a setting that is a date says of its date; ``None`` for ``created`` and ``now``."""
+    return None if setting in ("created", "now") else rfc3339(_parsed(setting))
+
+
 def decide(setting: str, spec: EnvironmentSpec, ask: Ask) -> AsOf:
     """The cut for a spec.
 

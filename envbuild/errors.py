@@ -9,6 +9,8 @@ without a traceback; ``--json`` prints :meth:`EnvbuildError.to_dict`.
     EnvbuildError                          exit  code
     ├── InternalError                         1  internal
     ├── UsageError                            2  usage
+    │   ├── OverrideInvalid                   2  override-invalid
+    │   └── EnvironmentUnknown                2  environment-unknown
     ├── ModelError                            3  model-invalid
     │   ├── ModelNotFound                     3  model-not-found
     │   ├── ModelUnreadable                   3  model-unreadable
@@ -21,7 +23,8 @@ without a traceback; ``--json`` prints :meth:`EnvbuildError.to_dict`.
     │   ├── LockInvalid                       4  lock-invalid
     │   ├── LockMissing                       4  lock-missing
     │   ├── LockStale                         4  lock-stale
-    │   └── LockTimedOut                      4  lock-timed-out
+    │   ├── LockTimedOut                      4  lock-timed-out
+    │   └── EnvironmentUnreachable            4  environment-unreachable
     ├── BuildError                            5  build-failed
     │   ├── InterpreterMissing                5  build-python-not-found
     │   ├── WrongTarget                       5  build-wrong-target
@@ -145,6 +148,18 @@ class UsageError(EnvbuildError):
     exit_code = 2
 
 
+class OverrideInvalid(UsageError):
+    """An override file, or the file of a curated environment, does not say what such a file must say."""
+
+    code = "override-invalid"
+
+
+class EnvironmentUnknown(UsageError):
+    """There is no curated environment of that name, or not in that version."""
+
+    code = "environment-unknown"
+
+
 class ModelError(EnvbuildError):
     """The model directory does not say what a model must say."""
 
@@ -223,6 +238,12 @@ class LockTimedOut(LockError):
     """Resolving took longer than was allowed."""
 
     code = "lock-timed-out"
+
+
+class EnvironmentUnreachable(LockError):
+    """The place that curated environments are fetched from does not answer, or refuses us."""
+
+    code = "environment-unreachable"
 
 
 class BuildError(EnvbuildError):

@@ -60,13 +60,18 @@ def demands_of_flavors(model: Model, named: set[str | None], *, have_files: bool
     return [demand for demand in versions_stated(model) if demand.name not in named]
 
 
-def demands_of_loader(model: Model, named: set[str | None], notices: list[Notice]) -> list[Demand]:
-    """The library of mlflow's own loader, where nobody names it: a list edited by hand, or another's."""
+def demands_of_loader(
+    model: Model, named: set[str | None], notices: list[Notice], *, with_versions: bool
+) -> list[Demand]:
+    """The library of mlflow's own loader, where nobody names it: a list edited by hand, or another's.
+
+    :param with_versions: take the version that the flavor states.
+    """
     flavor = model.pyfunc.loader_module.removeprefix("mlflow.").split(".")[0]
     libraries = LOADER_LIBRARIES.get(flavor) if model.pyfunc.loader_module.startswith("mlflow.") else None
     if libraries is None or any(name in named for name in libraries):
         return []
-    stated = [demand for demand in versions_stated(model) if demand.name in libraries]
+    stated = [one for one in versions_stated(model) if one.name in libraries] if with_versions else []
     bare = Demand(text=libraries[0], kind="index", name=libraries[0], origin="flavor", place=model.pyfunc.place)
     added = stated[0] if stated else bare
     message = f"the loader {model.pyfunc.loader_module} imports {added.name} and nobody names it; {added.text} is added"

@@ -65,6 +65,10 @@ class Indexes:
             from_model=tuple(url for url in self.from_model if url not in dead),
         )
 
+    def beside(self, find_links: Iterable[str]) -> Indexes:
+        """The same with more places that hold files."""
+        return replace(self, find_links=tuple(dict.fromkeys((*self.find_links, *find_links))))
+
     def urls(self) -> tuple[str, ...]:
         """All of them."""
         return (*([self.main] if self.main else []), *self.extra, *self.find_links)
@@ -76,19 +80,21 @@ def choose(settings: Settings, lines: Iterable[IndexLine], default: str) -> tupl
     :param default: the engine's own default index; a model that names it asks for nothing.
     """
     extra, find_links, notices = list(settings.extra_index_url), list(settings.find_links), list[Notice]()
-    from_model: list[str] = []
+    from_model, main = list[str](), settings.index_url
     for line in lines:
         if line.url.rstrip("/") in {url.rstrip("/") for url in (default, settings.index_url or default, *extra)}:
             continue
-        if not _allowed(line.url, settings.model_indexes):
+        if not line.by_deployer and not _allowed(line.url, settings.model_indexes):
             notices.append(_ignored(line, settings.model_indexes))
+            continue
+        if line.by_deployer and line.option == "index-url" and main is None:
+            main = line.url
             continue
         # What a model calls its main index is one more place to look: the deployer's stays the main one.
         (find_links if line.option == "find-links" else extra).append(line.url)
-        from_model.append(line.url)
-    indexes = Indexes(
-        main=settings.index_url, extra=tuple(extra), find_links=tuple(find_links), from_model=tuple(from_model)
-    )
+        if not line.by_deployer:
+            from_model.append(line.url)
+    indexes = Indexes(main=main, extra=tuple(extra), find_links=tuple(find_links), from_model=tuple(from_model))
     return indexes, tuple(notices)
 
 

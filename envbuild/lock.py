@@ -56,6 +56,8 @@ class LockedPackage:
     subdirectory: str | None = None
     editable: bool = False
     extras: tuple[str, ...] = ()
+    dependencies: tuple[str, ...] = ()
+    """The names of the packages that it asked for, as the resolver saw them; not in the lock hash."""
 
     @property
     def is_built(self) -> bool:
@@ -86,6 +88,25 @@ class BuildLock:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One thing that the deployer changed: the option (``set``, ``python``, …), its value, and where it was said."""
+
+    option: str
+    text: str
+    """Without secrets."""
+    place: Place | None = None
+    """In a file; ``None`` for the command line, Python and variables."""
+
+    def __str__(self) -> str:
+        where = "" if self.place is None else f" ({self.place})"
+        return f"--{self.option.replace('_', '-')} {self.text}{where}"
+
+    def to_dict(self) -> dict[str, str | None]:
+        """The form that ``--json`` prints, and that locks have."""
+        return {"option": self.option, "value": self.text, "place": None if self.place is None else str(self.place)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
     """How a lock came to be; none of it goes into the lock hash."""
 
@@ -96,6 +117,10 @@ class Origin:
     engine: str = ""
     indexes: tuple[str, ...] = ()
     notices: tuple[Notice, ...] = ()
+    cuts: Mapping[str, str] = field(default_factory=dict)
+    """Packages that were resolved as of another instant than the rest (RFC 3339)."""
+    overrides: tuple[Change, ...] = ()
+    """What the deployer changed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,6 +185,13 @@ def requirement_line(package: LockedPackage, path: str) -> str:
     return path if package.kind == "directory" else f"{path} --hash=sha256:{package.sha256}"
 
 
+def staged(path: str) -> str:
+    """Where a package that is a path lies below a copy of a model: the deployer's own, whose paths are absolute, aside."""
+    if not path.startswith("/"):
+        return path
+    return f"by-deployer/{hashlib.sha256(path.encode()).hexdigest()[:16]}/{path.rpartition('/')[2]}"
+
+
 def read_kept(text: str, name: str) -> Lock:
     """A lock that :func:`envbuild.pylock.write_lock` wrote, for whatever Python and target it is; in a third of the time of :func:`~envbuild.pylock.read_lock`.
 
@@ -203,6 +235,7 @@ def _kept_package(entry: Mapping[str, Any]) -> LockedPackage:
         subdirectory=source.get("subdirectory"),
         editable=bool(source.get("editable")),
         extras=tuple(own.get("extras", ())),
+        dependencies=tuple(below["name"] for below in entry.get("dependencies", ())),
     )
 
 
@@ -266,6 +299,12 @@ def table_of(lock: Lock) -> dict[str, Any]:
         "engine": origin.engine,
         "indexes": [without_userinfo(url) for url in origin.indexes],
     }
+    if origin.cuts:
+        table["cuts"] = dict(sorted(origin.cuts.items()))
+    if origin.overrides:
+        table["overrides"] = [
+            {key: value for key, value in change.to_dict().items() if value is not None} for change in origin.overrides
+        ]
     if origin.notices:
         table["notices"] = [{"code": notice.code, "message": notice.message} for notice in origin.notices]
     if lock.build:
@@ -313,6 +352,7 @@ def _build_package(entry: Mapping[str, Any]) -> LockedPackage:
 def origin_from(table: Mapping[str, Any]) -> Origin:
     """How a lock came to be, from the table."""
     notices: Sequence[Mapping[str, Any]] = table.get("notices", ())
+    overrides: Sequence[Mapping[str, Any]] = table.get("overrides", ())
     return Origin(
         spec_digest=str(table.get("spec", "")),
         as_of=str(table.get("as-of", "")),
@@ -320,7 +360,21 @@ def origin_from(table: Mapping[str, Any]) -> Origin:
         engine=str(table.get("engine", "")),
         indexes=tuple(table.get("indexes", ())),
         notices=tuple(Notice(code=str(n["code"]), message=str(n["message"])) for n in notices),
+        cuts={str(name): str(cut) for name, cut in table.get("cuts", {}).items()},
+        overrides=tuple(_change_from(entry) for entry in overrides),
     )
+
+
+def _change_from(entry: Mapping[str, Any]) -> Change:
+    place = entry.get("place")
+    return Change(
+        option=str(entry["option"]), text=str(entry["value"]), place=None if place is None else _place_from(str(place))
+    )
+
+
+def _place_from(text: str) -> Place:
+    file, colon, line = text.rpartition(":")
+    return Place(file, int(line)) if colon and line.isdecimal() else Place(text)
 
 
 def lock_to_dict(lock: Lock) -> dict[str, Any]:
@@ -335,5 +389,6 @@ def lock_to_dict(lock: Lock) -> dict[str, Any]:
             {"name": p.name, "version": p.version, "kind": p.kind, "sha256": p.sha256, "commit": p.commit}
             for p in lock.packages
         ],
+        "overrides": [change.to_dict() for change in lock.origin.overrides],
         "notices": [notice.to_dict() for notice in lock.origin.notices],
     }

@@ -22,6 +22,8 @@ from envbuild.signature import Signature, read_signature
 MLMODEL = "MLmodel"
 PYFUNC = "python_function"
 _MAX_NAME = 255
+# What flavors call the file or directory that holds the model itself.
+_DATA_KEYS = ("pickled_model", "model_data", "data")
 # No model is older than MLflow, and a date with year 9999 stands for none.
 _FIRST, _LAST = datetime(2018, 1, 1, tzinfo=timezone.utc), datetime(2200, 1, 1, tzinfo=timezone.utc)
 
@@ -64,6 +66,8 @@ class Pyfunc:
     python_env: Said | None
     """The python_env.yaml that ``env`` names as ``{virtualenv: …}``."""
     place: Place
+    data_of_flavor: str | None = None
+    """Where the flavor names no data (models of early 2018): that of the flavor whose loader it names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +169,15 @@ def _pyfunc(flavors: Node) -> Pyfunc:
         conda_env=conda_env,
         python_env=python_env,
         place=node.place,
+        data_of_flavor=_data_of_flavor(flavors, loader),
     )
+
+
+def _data_of_flavor(flavors: Node, loader: str) -> str | None:
+    own = flavors.get(loader.removeprefix("mlflow."))
+    if own is None or own.kind != "mapping":
+        return None
+    return next((said for key in _DATA_KEYS if (said := _inside(own, key)) is not None), None)
 
 
 def _env(node: Node) -> tuple[Said | None, Said | None]:

@@ -16,9 +16,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from envbuild import asof, faults, override, staleness, target
+from envbuild import accelerator, asof, faults, staleness, target
 from envbuild.environment import Environment
 from envbuild.errors import (
+    EnvbuildError,
     IndexUnreachable,
     InterpreterMissing,
     InterpreterNotFound,
@@ -27,13 +28,16 @@ from envbuild.errors import (
     LockMissing,
     LockStale,
     StoreError,
+    Unresolvable,
     WrongTarget,
 )
 from envbuild.indexes import Indexes, choose
 from envbuild.interpreters import Interpreter, fits
 from envbuild.lock import PYTHON_REPAIRS, Lock, check_target, read_kept
 from envbuild.model import Model, Notice, read_model
-from envbuild.override import Overridden
+from envbuild.override import applying, effects
+from envbuild.override.applying import Overridden
+from envbuild.override.merging import override_of
 from envbuild.progress import Report, Step, silent
 from envbuild.redaction import without_userinfo
 from envbuild.repairs.reading import mend
@@ -50,7 +54,7 @@ if TYPE_CHECKING:
     from envbuild.store.making import Making
 
 # Raised when a rule changes what the same question resolves to: locks kept under older rules are then not reused.
-RULES_VERSION = 3
+RULES_VERSION = 4
 PYLOCK = "pylock.toml"
 
 
@@ -99,8 +103,10 @@ def ask(path: Path | str, settings: Settings) -> Asked:
     model = read_model(path)
     expand = {name: os.environ[name] for name in settings.expand if name in os.environ}
     switch = Switch.of(settings)
-    asked = read_spec(model, expand, leave_out_missing=switch.allows("missing-package"))
-    overridden: Overridden = override.apply(asked, settings)
+    override = override_of(settings, os.environ)
+    leave_out = switch.allows("missing-package")
+    asked = read_spec(model, expand, leave_out_missing=leave_out, instead=override.instead)
+    overridden: Overridden = applying.apply(asked, override, settings.python)
     spec, repaired = mend(overridden.spec, switch)
     # What was left out while reading is a repair like the others.
     left_out = tuple(notice for notice in spec.notices if notice.code in NEEDS_CONSENT)
@@ -114,6 +120,10 @@ def lock(asked: Asked, settings: Settings, report: Report = silent, platform: st
     :param platform: the newest platform tag that the environment may have; ``None``: this machine's.
     :raises LockError: there is none, or not the one that was demanded.
     """
+    return _reviewed(_locked(asked, settings, report, platform), settings)
+
+
+def _locked(asked: Asked, settings: Settings, report: Report, platform: str | None) -> Locked:
     asof.check(settings.as_of)
     wanted = target.of(asked.spec.python.text, platform)
     if (found := _lock_file(asked, settings, wanted)) is not None:
@@ -128,6 +138,32 @@ def lock(asked: Asked, settings: Settings, report: Report = silent, platform: st
             hint=f"envbuild lock {asked.model.path} -o {asked.model.path / PYLOCK} makes one; --lock names one elsewhere",
         )
     return _kept_or_resolved(asked, settings, wanted, notices, report)
+
+
+def _reviewed(locked: Locked, settings: Settings) -> Locked:
+    """A lock with what is to be said of the deployer's changes.
+
+    :raises Unresolvable: it does not meet them all.
+    """
+    spec, lock = locked.asked.spec, locked.lock
+    if not spec.overrides:
+        return locked
+    if wrong := effects.unmet(lock, spec, settings):
+        raise Unresolvable(f"the override cannot be met: {'; '.join(wrong)}", hint="change what contradicts it")
+    notices = effects.unused(lock, spec, settings)
+    if (before := _own_lock(locked.asked.model, settings)) is not None and before.hash == lock.hash:
+        message = f"the override leads to the same files as the model's own environment (lock hash {lock.hash[:12]})"
+        notices = (*notices, Notice(code="override-without-effect", message=message))
+    return replace(locked, notices=(*locked.notices, *notices))
+
+
+def _own_lock(model: Model, settings: Settings) -> Lock | None:
+    """The lock of a model without any override, where there is one already."""
+    own = settings.without_override()
+    with contextlib.suppress(EnvbuildError):
+        found = known_lock(ask(model.path, own), own)
+        return None if found is None else found.lock
+    return None
 
 
 def inspect(asked: Asked, settings: Settings) -> Inspection:
@@ -224,7 +260,11 @@ def _lock_file(
 
     try:
         found = read_lock_file(path, asked.spec.python.text, wanted)
-        reasons = staleness.reasons_against(found, asked.spec)
+        reasons = (
+            *staleness.reasons_against(found, asked.spec),
+            *effects.unmet(found, asked.spec, settings),
+            *(_reasons_of_date(found, settings) if settings.lock is None else ()),
+        )
         if reasons:
             raise LockStale(
                 f"the lock {path} does not fit the model: {'; '.join(reasons)}",
@@ -235,6 +275,14 @@ def _lock_file(
             raise
         return None, (Notice(code="lock-stale", message=f"{error.message}; it is not used", place=error.place),)
     return Locked(asked=asked, lock=found, source=str(path), notices=asked.spec.notices), ()
+
+
+def _reasons_of_date(lock: Lock, settings: Settings) -> tuple[str, ...]:
+    """Why a lock that lies in the model does not fit the date that the deployer gives."""
+    wanted = asof.stated(settings.as_of)
+    if settings.as_of == "created" or wanted == lock.origin.as_of:
+        return ()
+    return (f"it was locked as of {lock.origin.as_of or 'a date it does not say'}, --as-of is {settings.as_of}",)
 
 
 def _kept_or_resolved(
@@ -304,6 +352,9 @@ def _key(spec: EnvironmentSpec, settings: Settings, wanted: target.Target, index
         "engine": settings.engine,
         "indexes": indexes.names(),
         "no build": settings.no_build,
+        "accelerator": accelerator.chosen(settings.accelerator),
+        "torch index": without_userinfo(settings.torch_index or ""),
+        "forms": [sorted(settings.only_binary), sorted(settings.no_binary)],
         "repairs": Switch.of(settings).key(),
         "rules": RULES_VERSION,
         "target": str(wanted),
@@ -424,7 +475,8 @@ def _make(
         interpreter=interpreter,
         place=place,
         model=locked.asked.model.path,
-        indexes=_living(indexes, lock),
+        parts=locked.asked.spec.parts,
+        indexes=_living(indexes, lock, settings),
         settings=settings,
         bytecode=store.bytecode,
         link_mode=links.resolved(settings.link_mode, settings.home),
@@ -443,11 +495,14 @@ def _make(
 
 def indexes_of(locked: Locked, settings: Settings) -> Indexes:
     """Where a lock's files are looked for."""
-    return _living(_indexes(locked.asked.spec, settings)[0], locked.lock)
+    return _living(_indexes(locked.asked.spec, settings)[0], locked.lock, settings)
 
 
-def _living(indexes: Indexes, lock: Lock) -> Indexes:
-    """The indexes without those that the model names and its lock was made without."""
+def _living(indexes: Indexes, lock: Lock, settings: Settings) -> Indexes:
+    """The indexes as a lock was made from them: with those of an accelerator's builds, without those that were dead."""
+    if any(notice.code == "accelerator" for notice in lock.origin.notices):
+        packages = ((package.name, package.version) for package in lock.packages)
+        indexes = indexes.beside(accelerator.links(packages, settings.torch_index))
     if not any(notice.code == "dead-index" for notice in lock.origin.notices):
         return indexes
     return indexes.without([url for url in indexes.from_model if without_userinfo(url) not in lock.origin.indexes])

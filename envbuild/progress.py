@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Phase = Literal[
+    "checking",
     "resolving",
     "waiting",
     "downloading",

@@ -51,7 +51,9 @@ class Project:
     files: Mapping[Version, tuple[File, ...]] = field(default_factory=dict)
 
 
-def read_projects(names: Iterable[str], indexes: Indexes, default: str) -> dict[str, Project]:
+def read_projects(
+    names: Iterable[str], indexes: Indexes, default: str, *, seconds: float = _TIMEOUT_SECONDS
+) -> dict[str, Project]:
     """What the main index says of some projects, asked side by side; those that it does not have are left out.
 
     :raises IndexUnreachable: it does not answer, or refuses us.
@@ -68,7 +70,7 @@ def read_projects(names: Iterable[str], indexes: Indexes, default: str) -> dict[
     base = indexes.logged_in().main or default
     context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     with (
-        httpx.Client(verify=context, timeout=_TIMEOUT_SECONDS, follow_redirects=True) as client,
+        httpx.Client(verify=context, timeout=seconds, follow_redirects=True) as client,
         ThreadPoolExecutor(_CONNECTIONS) as pool,
     ):
         found = pool.map(lambda name: _read_project(client, base, name), wanted)

@@ -142,6 +142,7 @@ def _to_package(package: LockedPackage) -> Package:
         name=canonicalize_name(package.name),
         version=None if package.version is None else Version(package.version),
         tool={"envbuild": own} if own else None,
+        dependencies=[{"name": name} for name in sorted(package.dependencies)] or None,
         **_source(package),
     )
 
@@ -172,6 +173,7 @@ def _from_package(
         "name": str(package.name),
         "version": None if package.version is None else str(package.version),
         "extras": tuple(own.get("extras", ())),
+        "dependencies": tuple(str(below["name"]) for below in package.dependencies or ()),
     }
     if isinstance(source, PackageVcs):
         where = source.url or source.path

@@ -132,6 +132,8 @@ class IndexLine:
     """``index-url``, ``extra-index-url`` or ``find-links``."""
     url: str
     place: Place
+    by_deployer: bool = False
+    """Whether it is the deployer's own word, which no policy decides on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +163,8 @@ class Reading:
     origin: Origin = "pip"
     leave_out_missing: bool = False
     """Whether what the model names and does not have is left out, with a notice; else it is an error."""
+    by_deployer: bool = False
+    """Whether the lines are the deployer's own: then paths may lead anywhere, and are kept in full."""
 
 
 class _PartMissing(SpecError):
@@ -266,12 +270,18 @@ def _option(line: str, place: Place, reading: Reading, *, constraint: bool, dept
             reading.model / path, reading, constraint=constraint or name == "--constraint", depth=depth + 1
         )
     if name in _INDEX_OPTIONS and value:
-        return Lines(index_lines=(IndexLine(option=_INDEX_OPTIONS[name], url=value, place=place),))
+        if reading.by_deployer and name == "--find-links" and "://" not in value:
+            value = str((Path(place.file).parent / value).resolve())
+        option = _INDEX_OPTIONS[name]
+        index_line = IndexLine(option=option, url=value, place=place, by_deployer=reading.by_deployer)
+        return Lines(index_lines=(index_line,))
     if name == "--editable":
         demand, notices = _demand(value, place, reading)
         return Lines(demands=(demand,), notices=notices)
     if name in _IGNORED_OPTIONS:
         message = f"the option {name} has no effect: what a model's files say does not change how packages are fetched"
+        if reading.by_deployer:
+            message = f"the option {name} has no effect in a file; envbuild has options and settings of its own for it"
         return Lines(notices=(Notice(code="option-ignored", message=message, place=place),))
     raise SpecError(f"{name!r} is no option of a requirements file", place=place, hint="remove the line")
 
@@ -294,7 +304,10 @@ def _demand(text: str, place: Place, reading: Reading) -> tuple[Demand, tuple[No
     if text.startswith(("file:", *_VCS)) or "://" in text.split("@", maxsplit=1)[0]:
         return _located(text, None, place, reading)
     if (named := re.match(r"([A-Za-z0-9._-]+)\s*(\[[^]]*\])?\s*@\s*(\S.*)$", text)) is not None:
-        return _located(named.group(3).strip(), named.group(1), place, reading, extras=named.group(2) or "")
+        url, name = named.group(3).strip(), named.group(1)
+        if reading.by_deployer and _looks_like_path(url) and "://" not in url and not url.startswith("file:"):
+            return _local(f"{url}{named.group(2) or ''}", place, reading, base=Path(place.file).parent, name=name), ()
+        return _located(url, name, place, reading, extras=named.group(2) or "")
     if _looks_like_path(text):
         return _local(text, place, reading, base=Path(place.file).parent), ()
     requirement = _parsed(text, place)
@@ -369,8 +382,8 @@ def _file_url(
     """``file:``: inside the model it is the model's own; elsewhere the name is all that can count."""
     url, *marker = re.split(r"\s+;\s*", url, maxsplit=1)
     path = unquote(urlsplit(url).path)
-    if not path.startswith("/") or Path(path).is_relative_to(reading.model):
-        return _local(path, place, reading, base=reading.model), ()
+    if not path.startswith("/") or Path(path).is_relative_to(reading.model) or reading.by_deployer:
+        return _local(f"{path}{extras}", place, reading, base=reading.model, name=name), ()
     name = name or _name_in_file_name(path)
     if name is None:
         raise SpecError(f"{url!r} lies outside the model and says no package's name", place=place)
@@ -383,20 +396,23 @@ def _file_url(
 _LOCAL = re.compile(r"(?P<path>[^;]*?)\s*(?P<extras>\[[^]]*\])?\s*(?P<marker>;.*)?")
 
 
-def _local(text: str, place: Place, reading: Reading, *, base: Path) -> Demand:
-    """A wheel, an archive or a directory inside the model."""
+def _local(text: str, place: Place, reading: Reading, *, base: Path, name: str | None = None) -> Demand:
+    """A wheel, an archive or a directory inside the model, or wherever the deployer has it."""
     bare, extras, marker = _LOCAL.fullmatch(text.strip()).group("path", "extras", "marker")  # type: ignore[union-attr] # always matches
     path = _own_path(bare, place, reading, base=base)
     if extras or marker:
         _parsed(f"local{extras or ''}{marker or ''}", place)
     target = reading.model / path
     if not target.exists():
+        if reading.by_deployer:
+            raise SpecError(f"there is no {path}", place=place)
         hint = "was the whole model directory copied? --allow-repair missing-package leaves it out"
         raise _PartMissing(f"the model has no {path}", place=place, hint=hint)
+    own_name = None if target.is_dir() else _name_in_file_name(path)
     return Demand(
         text=f"{path}{extras or ''}{f' {marker}' if marker else ''}",
         kind="directory" if target.is_dir() else "file",
-        name=None if target.is_dir() else _name_in_file_name(path),
+        name=own_name if name is None else canonicalize_name(name),
         origin=reading.origin,
         place=place,
         path=path,
@@ -409,6 +425,8 @@ def _own_path(text: str, place: Place, reading: Reading, *, base: Path) -> str:
     A path is read as pip reads it, from the file's own directory, and where that gives nothing from the model's.
     """
     posix = PurePosixPath(text.replace("\\", "/"))
+    if reading.by_deployer:
+        return str((base / Path(posix).expanduser()).resolve())
     root = reading.model.resolve()
     for start in (base, reading.model):
         target = (start / posix).resolve()

@@ -22,6 +22,26 @@ Repair = Literal["safe", "all", "none"]
 LinkMode = Literal["auto", "clone", "hardlink", "copy"]
 
 
+# The settings that change what a model's environment is; the others say where and how it is had.
+OVERRIDES = (
+    "set",
+    "add",
+    "remove",
+    "constraint",
+    "requirements",
+    "conda_env",
+    "python",
+    "only_binary",
+    "no_binary",
+    "no_build",
+    "accelerator",
+    "as_of",
+    "lock",
+    "environment",
+    "override",
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """One call's settings. Times are in seconds.
@@ -55,6 +75,32 @@ class Settings:
     """Repairs that may be used whatever ``repair`` says, by name."""
     deny_repair: tuple[str, ...] = ()
     """Repairs that may not be used whatever else is said, by name."""
+    set: tuple[str, ...] = ()
+    """Requirements that count in place of whatever asks for their packages (docs/override.md)."""
+    add: tuple[str, ...] = ()
+    """Requirements beside the model's own."""
+    remove: tuple[str, ...] = ()
+    """Names of packages that the environment is not to have."""
+    constraint: tuple[Path, ...] = ()
+    """Files of constraints, as pip has them."""
+    requirements: tuple[Path, ...] = ()
+    """Requirements files that replace everything the model asks for, but its Python."""
+    conda_env: Path | None = None
+    """A conda.yaml that replaces all of the model's own files."""
+    only_binary: tuple[str, ...] = ()
+    """Packages that are taken as wheels alone; ``:all:`` for every one."""
+    no_binary: tuple[str, ...] = ()
+    """Packages that are built from their sdists; ``:all:`` for every one."""
+    override: Path | None = None
+    """A file that holds any of these (docs/override.md)."""
+    environment: str | None = None
+    """A curated environment that replaces the model's own: ``NAME``, ``NAME:VERSION`` or the path of its file."""
+    environments: str | None = None
+    """Where curated environments lie: a folder or a URL."""
+    accelerator: str = "auto"
+    """Which build of torch and tensorflow: ``auto`` (by this machine), ``cpu``, ``cu118``, …"""
+    torch_index: str | None = None
+    """Where builds of torch for single accelerators lie, a folder each; ``None``: PyTorch's own."""
     no_build: bool = False
     """Refuse sdists: nothing of a package's own build code runs."""
     lock: Path | None = None
@@ -107,6 +153,11 @@ class Settings:
             values["home"] = _default_home()
         return cls(**values)
 
+    def without_override(self) -> Settings:
+        """The same as nobody deploys otherwise: the model's own environment, from the same indexes by the same repairs."""
+        own: dict[str, Any] = {one.name: one.default for one in fields(self) if one.name in OVERRIDES}
+        return replace(self, **own)
+
     def having(self, **changes: Any) -> Settings:
         """These settings with some changed; ``None`` leaves one as it is."""
         return replace(self, **{name: value for name, value in changes.items() if value is not None})
@@ -131,8 +182,21 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "repair": get_args(Repair),
     "link_mode": get_args(LinkMode),
 }
-_LISTS = ("extra_index_url", "find_links", "expand", "allow_repair", "deny_repair")
-_PATHS = ("home", "lock")
+_PATH_LISTS = ("constraint", "requirements")
+_LISTS = (
+    "extra_index_url",
+    "find_links",
+    "expand",
+    "allow_repair",
+    "deny_repair",
+    "set",
+    "add",
+    "remove",
+    "only_binary",
+    "no_binary",
+    *_PATH_LISTS,
+)
+_PATHS = ("home", "lock", "conda_env", "override")
 _FLAGS = ("python_downloads", "no_build", "locked", "update", "offline", "retry", "shared")
 _SECONDS = ("lock_timeout", "build_timeout", "load_timeout", "predict_timeout", "failure_memory")
 _COUNTS = ("parallel",)
@@ -200,6 +264,9 @@ def size_of(value: Any, said_by: str) -> int:
 def _path(value: Any, said_by: str) -> Path:
     if not str(value).strip():
         raise UsageError(f"{said_by} is an empty path")
+    if "://" in str(value):
+        # It may hold a password, which no message of a path's reader would cut out.
+        raise UsageError(f"{said_by} is a URL; a path on this machine is wanted")
     try:
         return Path(value).expanduser().absolute()
     except RuntimeError as error:
@@ -210,6 +277,12 @@ def _places(value: Any, said_by: str) -> tuple[str, ...]:
     """URLs as they are, paths in full: what reads them runs in another directory."""
     places = _texts(value, said_by)
     return tuple(_url(place, said_by) if "://" in place else str(_path(place, said_by)) for place in places)
+
+
+def _path_list(value: Any, said_by: str) -> tuple[Path, ...]:
+    if isinstance(value, (str, Path)):
+        value = (value,)
+    return tuple(_path(one, said_by) for one in value)
 
 
 def _texts(value: Any, said_by: str) -> tuple[str, ...]:
@@ -247,6 +320,7 @@ _CONVERSIONS: Mapping[str, Callable[[Any, str], Any]] = {
     **dict.fromkeys(_SIZES, size_of),
     **dict.fromkeys(_PATHS, _path),
     **dict.fromkeys(_LISTS, _texts),
+    **dict.fromkeys(_PATH_LISTS, _path_list),
     "index_url": _url,
     "extra_index_url": _urls,
     "find_links": _places,

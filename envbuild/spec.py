@@ -21,7 +21,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -32,6 +32,7 @@ from packaging.version import Version
 from envbuild import conda_names, document, flavors
 from envbuild.document import Node
 from envbuild.errors import Place, SpecError
+from envbuild.lock import Change
 from envbuild.model import Model, Notice, Said
 from envbuild.redaction import redacted
 from envbuild.requirement import (
@@ -39,6 +40,7 @@ from envbuild.requirement import (
     Demand,
     IndexLine,
     Lines,
+    Origin,
     Reading,
     check_numbers,
     read_conda_spec,
@@ -93,6 +95,18 @@ class EnvironmentSpec:
     versions_stated: tuple[Demand, ...]
     """Exact versions that are stated anywhere (pins, flavors, ``mlflow_version``): what dates a model without a date."""
     notices: tuple[Notice, ...]
+    excluded: tuple[Demand, ...] = ()
+    """Packages that the deployer wants to be without, whoever asks for them."""
+    replaced: tuple[Demand, ...] = ()
+    """What was asked for before the deployer changed or removed it."""
+    overrides: tuple[Change, ...] = ()
+    """What the deployer changed, for the record."""
+
+    @property
+    def parts(self) -> frozenset[str]:
+        """The local packages that lie outside the model, by the deployer's own word: absolute paths."""
+        paths = (demand.path for demand in (*self.demands, *self.constraints) if demand.path is not None)
+        return frozenset(path for path in paths if path.startswith("/"))
 
     def digest(self) -> str:
         """sha256 over all that decides what is resolved; lines, order and wording of notices are not in it."""
@@ -103,19 +117,42 @@ class EnvironmentSpec:
             "indexes": sorted([line.option, line.url] for line in self.index_lines),
             "created": None if self.created is None else self.created.isoformat(),
             "stated": sorted(demand.text for demand in self.versions_stated),
+            **({"excluded": sorted(demand.text for demand in self.excluded)} if self.excluded else {}),
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def _identity(self, demand: Demand) -> list[str]:
-        content = "" if demand.path is None else digest_of(self.model / demand.path)
-        return [demand.text, demand.origin, content]
+        if demand.path is None:
+            return [demand.text, demand.origin, ""]
+        # Where the deployer keeps a file does not matter; what is in it does.
+        text = demand.text.removeprefix(demand.path) if demand.path.startswith("/") else demand.text
+        return [text, demand.origin, digest_of(self.model / demand.path)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replacement:
+    """What the deployer puts in place of the model's own files: files of theirs, or lists in one of them."""
+
+    requirements: tuple[Path | Node, ...] = ()
+    """In place of all but the Python and the build tools."""
+    conda_env: Path | Node | None = None
+    """In place of all."""
+    is_whole: bool = False
+    """Whether the requirements, too, are in place of all: the model's own files are not looked at."""
+    expand: Mapping[str, str] = field(default_factory=dict)
+    """The variables that the deployer's files may name."""
 
 
 def read_spec(
-    model: Model, expand: Mapping[str, str] | None = None, *, leave_out_missing: bool = False
+    model: Model,
+    expand: Mapping[str, str] | None = None,
+    *,
+    leave_out_missing: bool = False,
+    instead: Replacement | None = None,
 ) -> EnvironmentSpec:
     """What a model asks for.
 
+    :param instead: what counts in place of the model's own files.
     :param expand: variables that ``${VAR}`` in the model's files may name, with their values.
     :param leave_out_missing: leave out, with a notice, what cannot be had: conda packages that the list does not know,
         and files that the model names and lacks. Else either is an error.
@@ -124,19 +161,19 @@ def read_spec(
     """
     reading = Reading(model=model.path, expand=expand or {}, leave_out_missing=leave_out_missing)
     notices = list(model.notices)
-    python_env = _named_file(model, model.pyfunc.python_env, PYTHON_ENV, notices)
-    conda_env = _named_file(model, model.pyfunc.conda_env, CONDA_ENV, notices)
-    lines = _pip_lines(model, python_env, conda_env, reading, notices)
-    named = {demand.name for demand in lines.demands}
-    # An image of a conda environment may list what pip lists as well; pip's word is the later one.
-    demands = [*lines.demands, *(d for d in _conda_demands(conda_env, reading, notices) if d.name not in named)]
+    asked = _asked(model, reading, notices) if instead is None else _asked_instead(model, instead, notices)
+    lines, demands = asked.lines, list(asked.demands)
+    python_env, conda_env = asked.python_env, asked.conda_env
     demands += flavors.demands_of_flavors(model, {demand.name for demand in demands}, have_files=bool(demands))
-    demands += flavors.demands_of_loader(model, {demand.name for demand in demands}, notices)
-    demands += _mlflow_demands(model, demands, notices)
+    # In the deployer's own environment, what the model's was made with binds nothing.
+    demands += flavors.demands_of_loader(
+        model, {demand.name for demand in demands}, notices, with_versions=instead is None
+    )
+    demands += _mlflow_demands(model, demands, notices, with_version=instead is None)
     demands += _build_demands(python_env, {demand.name for demand in demands}, reading, notices)
     return EnvironmentSpec(
         model=model.path,
-        python=_python(model, python_env, conda_env, notices),
+        python=_python(model, python_env, conda_env, notices, alone=instead is not None and python_env is None),
         demands=_unique(demands),
         constraints=lines.constraints,
         index_lines=lines.index_lines,
@@ -144,6 +181,58 @@ def read_spec(
         versions_stated=_versions_stated(model, demands),
         notices=(*notices, *lines.notices),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """What files ask for before any rule adds to it, and the files that may name a Python."""
+
+    lines: Lines
+    demands: tuple[Demand, ...]
+    python_env: Node | None
+    conda_env: Node | None
+
+
+def _asked(model: Model, reading: Reading, notices: list[Notice]) -> _Asked:
+    python_env = _named_file(model, model.pyfunc.python_env, PYTHON_ENV, notices)
+    conda_env = _named_file(model, model.pyfunc.conda_env, CONDA_ENV, notices)
+    lines = _pip_lines(model, python_env, conda_env, reading, notices)
+    return _Asked(
+        lines=lines,
+        demands=_with_conda(lines, conda_env, reading, notices),
+        python_env=python_env,
+        conda_env=conda_env,
+    )
+
+
+def _asked_instead(model: Model, instead: Replacement, notices: list[Notice]) -> _Asked:
+    """What the deployer's files ask for; of the model's own only the Python is looked at, where theirs leave it open."""
+    reading = Reading(model=Path.cwd(), expand=instead.expand, origin="override", by_deployer=True)
+    if instead.conda_env is not None:
+        conda_env = _mapping_in(instead.conda_env) if isinstance(instead.conda_env, Path) else instead.conda_env
+        found = [_listed(node, reading, notices) for entry in _entries(conda_env) if (node := entry.get("pip"))]
+        lines = sum(found, Lines())
+        demands = _with_conda(lines, conda_env, reading, notices)
+        return _Asked(lines=lines, demands=demands, python_env=None, conda_env=conda_env)
+    read = [
+        read_file(one, reading) if isinstance(one, Path) else _listed(one, reading, notices)
+        for one in instead.requirements
+    ]
+    lines = sum(read, Lines())
+    if instead.is_whole:
+        return _Asked(lines=lines, demands=lines.demands, python_env=None, conda_env=None)
+    return _Asked(
+        lines=lines,
+        demands=lines.demands,
+        python_env=_named_file(model, model.pyfunc.python_env, PYTHON_ENV, notices),
+        conda_env=_named_file(model, model.pyfunc.conda_env, CONDA_ENV, notices),
+    )
+
+
+def _with_conda(lines: Lines, conda_env: Node | None, reading: Reading, notices: list[Notice]) -> tuple[Demand, ...]:
+    """pip's list with conda's: an image of a conda environment may list both; pip's word is the later one."""
+    named = {demand.name for demand in lines.demands}
+    return (*lines.demands, *(d for d in _conda_demands(conda_env, reading, notices) if d.name not in named))
 
 
 def digest_of(path: Path) -> str:
@@ -266,7 +355,8 @@ def _conda_demands(conda_env: Node | None, reading: Reading, notices: list[Notic
         elif known.index_name is None:
             notices.append(_set_aside(spec, known.kind))
         else:
-            found.append(_conda_demand(spec, known.index_name, finer=known.finer_versions))
+            origin: Origin = "override" if reading.by_deployer else "conda"
+            found.append(_conda_demand(spec, known.index_name, origin, finer=known.finer_versions))
     if unknown and not reading.leave_out_missing:
         raise _unknown_conda_names(unknown)
     for spec in unknown:
@@ -275,11 +365,11 @@ def _conda_demands(conda_env: Node | None, reading: Reading, notices: list[Notic
     return found
 
 
-def _conda_demand(spec: CondaSpec, name: str, *, finer: bool) -> Demand:
+def _conda_demand(spec: CondaSpec, name: str, origin: Origin, *, finer: bool) -> Demand:
     specifier = str(spec.specifier)
     if finer:
         specifier = re.sub(r"==(\d+\.\d+\.\d+)(?=,|$)", r"==\1.*", specifier)
-    return Demand(text=f"{name}{specifier}", kind="index", name=name, origin="conda", place=spec.place)
+    return Demand(text=f"{name}{specifier}", kind="index", name=name, origin=origin, place=spec.place)
 
 
 def _set_aside(spec: CondaSpec, kind: conda_names.Kind) -> Notice:
@@ -307,12 +397,12 @@ def _unknown_conda_names(unknown: list[CondaSpec]) -> SpecError:
     )
 
 
-def _mlflow_demands(model: Model, demands: list[Demand], notices: list[Notice]) -> list[Demand]:
+def _mlflow_demands(model: Model, demands: list[Demand], notices: list[Notice], *, with_version: bool) -> list[Demand]:
     """The mlflow that made the model, where the files leave that open."""
     naming = [demand for demand in demands if demand.name in MLFLOW_NAMES]
     # A frozen list pins the skinny half beside an open mlflow: the whole is what the version belongs to.
     naming = [demand for demand in naming if demand.name == "mlflow"] or naming
-    stated = model.mlflow_version
+    stated = model.mlflow_version if with_version else None
     version = None if stated is None else _version(stated.text)
     if any(demand.pin is not None or demand.kind != "index" for demand in naming):
         return []
@@ -351,9 +441,14 @@ def _build_demands(
     return [demand for demand in found if demand.name not in named]
 
 
-def _python(model: Model, python_env: Node | None, conda_env: Node | None, notices: list[Notice]) -> PythonDemand:
-    """The Python of the first source that has one, made exact by a later one where it is a range."""
-    stated = list(_pythons_stated(model, python_env, conda_env))
+def _python(
+    model: Model, python_env: Node | None, conda_env: Node | None, notices: list[Notice], *, alone: bool
+) -> PythonDemand:
+    """The Python of the first source that has one, made exact by a later one where it is a range.
+
+    :param alone: the first is the deployer's, which no other makes exact.
+    """
+    stated = list(_pythons_stated(model, python_env, conda_env))[: 1 if alone else None]
     if not stated:
         return _inferred_python(model, notices)
     (first, wanted), others = stated[0], stated[1:]

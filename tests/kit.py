@@ -12,6 +12,7 @@ from typing import Any
 from local_index import LocalIndex
 
 from envbuild import pipeline
+from envbuild.override.merging import settings_from
 from envbuild.pipeline import Built, Locked
 from envbuild.settings import Settings
 
@@ -38,7 +39,7 @@ class Kit:
 
     def settings(self, **changes: Any) -> Settings:
         given = {"home": self.home, "index_url": self.index.url, "python_downloads": False, **self.more, **changes}
-        return Settings.from_environ({}, **{name: value for name, value in given.items() if value is not None})
+        return settings_from(given, {})
 
     def lock(self, model: Path, **changes: Any) -> Locked:
         known = self.settings(**changes)

@@ -31,6 +31,8 @@ class LocalIndex:
         self.lasting = False
         """Whether a project's page may be kept, as the public index says of its own for a while."""
         self.requests: list[str] = []
+        self.folders = {"simple"}
+        """Where its projects' pages lie."""
         self.status: int | None = None
         self._token = uuid.uuid4().hex
         handler = type("Handler", (_Handler,), {"index": self})
@@ -122,7 +124,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _found(self, parts: list[str]) -> None:
         answer: tuple[str, bytes] | None = None
-        if len(parts) == 2 and parts[0] == "simple":
+        if len(parts) == 2 and parts[0] in self.index.folders:
             answer = self.index.page(parts[1], as_json="json" in self.headers.get("Accept", ""))
         elif len(parts) == 2 and parts[0] == "files":
             content = self.index.file(parts[1])

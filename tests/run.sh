@@ -70,6 +70,7 @@ if [ "${CI:-}" = "true" ]; then
     fi
 fi
 status=0
-.venv/bin/python -m pytest -m "$tier" "$@" || status=$?
+# Two at a time: most of what a test does is to wait. What drives the Docker daemon stays together (tests/conftest.py).
+.venv/bin/python -m pytest -n 2 --dist loadgroup -m "$tier" "$@" || status=$?
 [ -z "$daemon" ] || kill "$daemon"
 exit "$status"

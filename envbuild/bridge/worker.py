@@ -284,7 +284,8 @@ def _load_order(model: Model, options: WorkerOptions) -> bytes:
     order = {
         "model": str(model.path),
         "loader_module": pyfunc.loader_module,
-        "data": pyfunc.data,
+        "data": pyfunc.data or pyfunc.data_of_flavor,
+        "direct": pyfunc.data is None and pyfunc.data_of_flavor is not None,
         "code": pyfunc.code,
         "config": None if pyfunc.config is None else dict(pyfunc.config),
         "predict_fn": pyfunc.predict_fn,

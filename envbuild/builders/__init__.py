@@ -28,6 +28,8 @@ class Order:
     settings: Settings
     bytecode: Path
     """Where byte code is kept from one environment to the next."""
+    parts: frozenset[str] = frozenset()
+    """What of the lock's local packages lies outside the model, by the deployer's own word: absolute paths."""
     python_build: str = ""
     """Which build of its version the interpreter is, where two must not share byte code."""
     link_mode: LinkMode = "copy"

@@ -25,7 +25,7 @@ from envbuild.errors import (
     SdistFailed,
 )
 from envbuild.files import copy_part
-from envbuild.lock import BuildLock, LockedPackage, requirement_line
+from envbuild.lock import BuildLock, LockedPackage, requirement_line, staged
 from envbuild.progress import Report, Step
 from envbuild.repairs.rules import Switch
 from envbuild.spec import digest_of
@@ -94,11 +94,12 @@ def _local_copy(package: LockedPackage, order: Order, scratch: Path) -> str:
     """A copy of a package that lies inside the model, checked against the lock; empty for all others."""
     if package.path is None:
         return ""
-    source, target = order.model / package.path, scratch / "model" / package.path
-    if not source.resolve().is_relative_to(order.model.resolve()):
+    source, target = order.model / package.path, scratch / "model" / staged(package.path)
+    if package.path not in order.parts and not source.resolve().is_relative_to(order.model.resolve()):
         raise BuildError(f"the lock names {package.path}, which lies outside the model", hint="lock the model again")
     if not source.exists():
-        raise BuildError(f"the model has no {package.path}, which its lock names", hint="copy the model whole")
+        hint = "copy the model whole, or lock again what was moved"
+        raise BuildError(f"the model has no {package.path}, which its lock names", hint=hint)
     copy_part(source, target)
     # The copy is what is checked and used: the original may change in between.
     if package.sha256 and (found := digest_of(target)) != package.sha256:

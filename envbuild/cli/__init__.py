@@ -16,6 +16,9 @@ import click
 COMMANDS = {
     "inspect": "Show what a model is and what it asks for.",
     "lock": "Lock a model's environment.",
+    "explain": "Say why a package is in a model's environment in this version.",
+    "diff": "Say what differs between two models, locks, environments, images.",
+    "check": "Check that an override leaves the model's answers as they are.",
     "build": "Build a model's environment, once.",
     "predict": "Predict with a model in its own environment.",
     "run": "Run a command in a model's environment.",
@@ -23,6 +26,7 @@ COMMANDS = {
     "verify": "Check that an environment or an image is still as it was built.",
     "envs": "List, show, pin, remove and collect environments.",
     "cache": "Show and clean what was downloaded and compiled.",
+    "doctor": "Look at what envbuild needs on this machine.",
     "completion": "Print the shell completion script.",
 }
 # The commands of those that are groups.
@@ -60,7 +64,7 @@ def _version(ctx: click.Context, parameter: click.Parameter, value: bool) -> Non
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Settings are read from ENVBUILD_* too. Exit codes: 0 right, 1 internal, 2 usage, 3 bad model, 4 cannot "
-    "lock, 5 cannot build, 6 bad input, 7 the model failed, 8 timed out or killed, 130 interrupted.",
+    "lock, 5 cannot build, 6 bad input, 7 the model failed, 8 timed out or killed, 10 different, 11 the check fails, 130 interrupted.",
     invoke_without_command=True,
 )
 @click.option(

@@ -21,8 +21,23 @@ _OUTPUT = (
     click.option("-v", "--verbose", is_flag=True, help="Say more: where settings and files come from."),
     click.option("--log-file", type=click.Path(path_type=Path, dir_okay=False), help="Write every step to a file too."),
 )
-_SPEC = (
+_FILE = click.Path(path_type=Path, dir_okay=False)
+_OVERRIDE = (
     click.option("--python", metavar="VERSION|PATH", help="Use this Python in place of the model's."),
+    click.option("--set", multiple=True, metavar="REQUIREMENT", help="Replace what asks for this package."),
+    click.option("--add", multiple=True, metavar="REQUIREMENT", help="Ask for this as well."),
+    click.option("--remove", multiple=True, metavar="NAME", help="Leave this package out, whoever asks for it."),
+    click.option("--constraint", multiple=True, type=_FILE, help="Bind versions, as pip's constraints do."),
+    click.option("--requirements", multiple=True, type=_FILE, help="Replace all requirements, but not the Python."),
+    click.option("--conda-env", type=_FILE, help="A conda.yaml in place of all of the model's files."),
+    click.option("--environment", metavar="NAME|FILE", help="A curated environment in place of the model's own."),
+    click.option("--override", type=_FILE, help="A file that holds any of these (docs/override.md)."),
+    click.option("--only-binary", multiple=True, metavar="NAME|:all:", help="Take wheels alone."),
+    click.option("--no-binary", multiple=True, metavar="NAME|:all:", help="Build from the sdist."),
+    click.option("--accelerator", metavar="auto|cpu|cuXXX", help="Which build of torch and tensorflow."),
+)
+_SPEC = (
+    *_OVERRIDE,
     click.option(
         "--repair",
         type=click.Choice(["safe", "all", "none"]),
@@ -88,8 +103,8 @@ def settings_from(options: dict[str, Any]) -> Settings:
 
     :raises UsageError: one of them cannot be understood.
     """
-    from envbuild.settings import Settings
+    from envbuild.override.merging import settings_from as merged
 
     # By identity: 0 is a value (a wrong one), and equals False.
     given = {name: value for name, value in options.items() if value is not None and value is not False and value != ()}
-    return Settings.from_environ(**given)
+    return merged(given)

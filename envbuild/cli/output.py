@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from envbuild.progress import Step
 
 _VERBS: Mapping[str, tuple[str, str]] = {
+    "checking": ("checking", "checked"),
     "resolving": ("resolving", "resolved"),
     "waiting": ("waiting:", "waited:"),
     "downloading": ("downloading", "downloaded"),

@@ -70,9 +70,13 @@ def _request(source: str | None, content_type: str | None, model: Model) -> _Req
         return _Request(sys.stdin.buffer.read(), content_type or JSON)
     if source is not None:
         return _Request(read_input(Path(source)), content_type or content_type_of(Path(source)))
-    if model.input_example is None:
-        raise InputNotFound("no INPUT was given, and the model has no input example", hint="give a file, or -")
-    return _Request(read_input(model.input_example), content_type or JSON)
+    from envbuild.review import sample
+
+    example = sample.of_example(model)
+    if example is None:
+        what = "no input example" if model.input_example is None else "an input example that no request can carry"
+        raise InputNotFound(f"no INPUT was given, and the model has {what}", hint="give a file, or -")
+    return _Request(example.payload, content_type or example.content_type)
 
 
 def _say(prediction: Prediction, built: Built, target: Path | None, output: Output) -> None:

@@ -96,7 +96,7 @@ def _copy_model(known: Plan, target: Path) -> None:
     for _ in members(root.path):
         pass
     shutil.copytree(root.path, target / "model", symlinks=True)
-    for path, source in local_parts(known.locked.lock, root.path):
+    for path, source in local_parts(known.locked.lock, root.path, known.locked.asked.spec.parts):
         copy_part(source, target / "build" / "model" / path)
 
 

@@ -26,7 +26,7 @@ from envbuild.images.layer import Layer, Member, archived, rewrite_layer, tree, 
 from envbuild.images.server_layer import PYTHON, ServerLayer
 from envbuild.images.workshop import Part, Workshop
 from envbuild.indexes import Indexes
-from envbuild.lock import Lock, LockedPackage, Origin
+from envbuild.lock import Lock, LockedPackage, Origin, staged
 from envbuild.progress import Step
 from envbuild.pylock import write_lock
 from envbuild.store.marker import MARKER, Marker
@@ -114,6 +114,8 @@ class EnvironmentOrder:
     lock: Lock
     model: Path
     """Where the lock's local packages lie."""
+    parts: frozenset[str]
+    """Those that lie elsewhere, by the deployer's own word."""
     indexes: Indexes
 
 
@@ -267,7 +269,7 @@ def _furnish(workshop: Workshop, container: Container, order: EnvironmentOrder, 
 
 
 def _local_members(order: EnvironmentOrder) -> Iterator[Member]:
-    for path, source in local_parts(order.lock, order.model):
+    for path, source in local_parts(order.lock, order.model, order.parts):
         name = f"{MODEL}/{path}".lstrip("/")
         if source.is_dir():
             yield from tree(source, name)
@@ -275,8 +277,8 @@ def _local_members(order: EnvironmentOrder) -> Iterator[Member]:
             yield Member(name=name, source=source)
 
 
-def local_parts(lock: Lock, model: Path) -> Iterator[tuple[str, Path]]:
-    """What a lock names inside a model: its path there, and where it lies.
+def local_parts(lock: Lock, model: Path, parts: frozenset[str]) -> Iterator[tuple[str, Path]]:
+    """What a lock names inside a model, or by the deployer's word elsewhere: its path inside, and where it lies here.
 
     :raises ImageError: it is not there, or leads out of the model.
     """
@@ -284,9 +286,10 @@ def local_parts(lock: Lock, model: Path) -> Iterator[tuple[str, Path]]:
         if package.path is None:
             continue
         source = model / package.path
-        if not source.resolve().is_relative_to(model.resolve()) or not source.exists():
+        inside = package.path in parts or source.resolve().is_relative_to(model.resolve())
+        if not inside or not source.exists():
             raise ImageError(f"the model has no {package.path}, which its lock names", hint="copy the model whole")
-        yield package.path, source
+        yield staged(package.path), source
 
 
 def _order(workshop: Workshop, order: EnvironmentOrder) -> Mapping[str, Any]:
@@ -320,6 +323,7 @@ def neutral(lock: Lock) -> Lock:
 
 
 def _neutral(package: LockedPackage) -> LockedPackage:
+    package = replace(package, dependencies=(), path=None if package.path is None else staged(package.path))
     if package.kind not in ("wheel", "sdist"):
         return package
     return replace(package, url=package.file_name or package.name, uploaded=None, size=None)

@@ -236,6 +236,7 @@ def _order(workshop: Workshop, known: Plan) -> EnvironmentOrder:
         ground=known.ground,
         lock=known.locked.lock,
         model=known.locked.asked.model.path,
+        parts=known.locked.asked.spec.parts,
         indexes=pipeline.indexes_of(known.locked, workshop.settings),
     )
 

@@ -40,7 +40,8 @@ def dead_index(failure: Failure) -> Attempt | None:
 def mlflow_not_on_index(failure: Failure) -> Attempt | None:
     """The mlflow that made the model is no release of the index (vendors build their own): as of the date instead."""
     for demand in failure.attempt.demands:
-        if demand.name not in MLFLOW_NAMES or demand.pin is None or not is_named(demand, failure.words):
+        own = demand.origin == "override"
+        if own or demand.name not in MLFLOW_NAMES or demand.pin is None or not is_named(demand, failure.words):
             continue
         project = failure.project(demand)
         if project is None or demand.pinned in project.releases:

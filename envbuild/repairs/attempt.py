@@ -51,6 +51,14 @@ class Attempt:
     dead_indexes: frozenset[str] = frozenset()
     refused: frozenset[str] = frozenset()
     """Pins that were tried and given up."""
+    only_binary: tuple[str, ...] = ()
+    """What the deployer takes as wheels alone."""
+    no_binary: tuple[str, ...] = ()
+    """What the deployer has built."""
+    excluded: tuple[str, ...] = ()
+    """Packages that are left out, whoever asks for them."""
+    find_links: tuple[str, ...] = ()
+    """Pages of files beside the indexes."""
     python: str | None = None
     """The Python to resolve for, where it is not the one demanded: another patch release of it."""
 
@@ -78,7 +86,8 @@ class Failure:
 
     def project(self, demand: Demand) -> Project | None:
         """What the main index says of a demand's project; ``None`` where it has none."""
-        names = {one.name for one in self.attempt.demands if one.kind == "index" and one.name is not None}
+        asked = (*self.attempt.demands, *self._bounds())
+        names = {one.name for one in asked if one.kind == "index" and one.name is not None}
         return None if demand.name is None else self.ask(names).get(demand.name)
 
     @property
@@ -87,8 +96,18 @@ class Failure:
         return self.question.settings.offline
 
     def index_demands(self) -> list[Demand]:
-        """The demands that an index answers and that count on this machine."""
-        return [one for one in self.attempt.demands if one.kind == "index" and self._applies(one)]
+        """The model's demands that an index answers and that count on this machine: those that rules may change."""
+        return [one for one in self.all_demands() if one.origin != "override"]
+
+    def all_demands(self) -> list[Demand]:
+        """Those, and the deployer's own, which are met or fail."""
+        asked = (*self.attempt.demands, *self._bounds())
+        return [one for one in asked if one.kind == "index" and self._applies(one)]
+
+    def _bounds(self) -> list[Demand]:
+        """The deployer's constraints on what the engine's words are about."""
+        bounds = (one for one in self.question.spec.constraints if one.origin == "override")
+        return [one for one in bounds if is_named(one, self.words)]
 
     def _applies(self, demand: Demand) -> bool:
         return demand.applies(self.question.target.marker_environment(self.question.spec.python.text))

@@ -31,7 +31,7 @@ def younger_pins(failure: Failure) -> Attempt | None:
     if attempt.cut is None:
         return None
     cuts, following = dict(attempt.cuts), attempt
-    for demand in failure.index_demands():
+    for demand in failure.all_demands():
         if demand.name is None or demand.name in attempt.cuts:
             continue
         released = _needed_release(demand, failure, attempt.cut)

@@ -27,7 +27,7 @@ def pins_as_they_are(failure: Failure) -> Attempt | None:
     attempt = failure.attempt
     if attempt.overrides or not re.search(r"\bdepends? on\b", failure.words):
         return None
-    pinned = [demand for demand in failure.index_demands() if demand.pin is not None]
+    pinned = [demand for demand in failure.all_demands() if demand.pin is not None]
     versions: dict[str | None, set[str | None]] = {}
     for demand in pinned:
         versions.setdefault(demand.name, set()).add(demand.pin)

@@ -67,7 +67,7 @@ def _ask_for(rule: str, failure: Failure, lacks: _Lacks) -> None:
     :raises AnotherPython: there is a better one.
     """
     demanded = failure.question.spec.python
-    pins = [demand for demand in failure.index_demands() if demand.pin is not None]
+    pins = [demand for demand in failure.all_demands() if demand.pin is not None]
 
     def lacking(python: str, of: list[Demand]) -> list[Demand]:
         wanted = target.here(demanded.minor if python == demanded.text else python)

@@ -38,7 +38,7 @@ def _python_too_old(spec: EnvironmentSpec) -> Mended:
         major, minor = (int(part) for part in spec.python.minor.split("."))
     except ValueError:
         return spec, []
-    if (major, minor) >= _OLDEST_PYTHON:
+    if (major, minor) >= _OLDEST_PYTHON or spec.python.source == "override":
         return spec, []
     message = f"Python {spec.python.text} is asked for, older than any that is run here; 3.6 is taken instead"
     notice = Notice(code="python-too-old", message=message, place=spec.python.place)
@@ -118,7 +118,7 @@ def _is_version(text: str) -> bool:
 def _setuptools_added(spec: EnvironmentSpec) -> Mended:
     """mlflow before 2.15 imports ``pkg_resources``; what lists its build tools without setuptools would lack it."""
     mlflow = next((demand for demand in spec.demands if demand.name in MLFLOW_NAMES), None)
-    if mlflow is None or any(demand.name == "setuptools" for demand in spec.demands):
+    if mlflow is None or any(demand.name == "setuptools" for demand in (*spec.demands, *spec.excluded)):
         return spec, []
     if mlflow.pin is not None and _at_least(mlflow.pin, _MLFLOW_WITHOUT_PKG_RESOURCES):
         return spec, []
@@ -138,7 +138,8 @@ def _changed(spec: EnvironmentSpec, code: str, instead: Callable[[Demand], tuple
     """A spec with some of its demands replaced or left out."""
     demands, notices = list[Demand](), list[Notice]()
     for demand in spec.demands:
-        change = instead(demand)
+        # What the deployer asks for is not mended: it is meant.
+        change = None if demand.origin == "override" else instead(demand)
         if change is None:
             demands.append(demand)
             continue

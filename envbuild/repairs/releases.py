@@ -61,7 +61,7 @@ def lacks_wheel(demand: Demand, failure: Failure, target: Target, python: str) -
 def has_no_wheel(name: str, failure: Failure) -> bool:
     """Whether no release that a name's demands let in, and that the date lets in, has a wheel for the target."""
     attempt, question = failure.attempt, failure.question
-    demands = [one for one in failure.index_demands() if one.name == name]
+    demands = [one for one in failure.all_demands() if one.name == name]
     project = failure.ask([name]).get(name)
     if project is None:
         return not failure.is_mute

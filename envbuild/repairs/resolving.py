@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timezone
 
+from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from envbuild.model import Notice
@@ -19,6 +20,8 @@ from envbuild.repairs.packages import BROKEN_METADATA, COMPILED, HARD_TO_BUILD
 from envbuild.repairs.rules import Switch
 from envbuild.spec import MLFLOW_NAMES
 
+# Every package, in options of pip's.
+ALL = ":all:"
 # setuptools 82 (February 2026) is the first without pkg_resources, which mlflow before 2.15 imports.
 _NO_PKG_RESOURCES = datetime(2026, 2, 1, tzinfo=timezone.utc)
 
@@ -31,6 +34,9 @@ def first_attempt(question: Question, switch: Switch) -> Attempt:
         notices=(*question.repairs, *question.as_of.notices),
         metadata=BROKEN_METADATA if switch.allows("broken-metadata") else {},
         wheels_only=_wheels_only(question, switch),
+        only_binary=question.settings.only_binary,
+        no_binary=question.settings.no_binary,
+        excluded=tuple(demand.text for demand in question.spec.excluded),
     )
     if switch.allows("setuptools-bound"):
         attempt = _setuptools_bound(attempt)
@@ -45,18 +51,25 @@ def _wheels_only(question: Question, switch: Switch) -> frozenset[str]:
     """The compiled packages of which no sdist is looked at, so that an older release's wheel is taken instead."""
     if question.settings.no_build or not switch.allows("wheels-first"):
         return frozenset()
-    if question.spec.python.source == "inferred" and switch.allows("python-by-wheels"):
+    if (
+        question.spec.python.source == "inferred"
+        and not question.settings.no_binary
+        and switch.allows("python-by-wheels")
+    ):
         return COMPILED
     # Of a pin there is no other release, and where there is a wheel of it, it is taken anyway; where there is none, it
     # may be worth another Python.
     kept = HARD_TO_BUILD if switch.allows("neighbouring-python") else frozenset()
-    return COMPILED - ({demand.name for demand in question.spec.demands if demand.pin is not None} - kept)
+    built = COMPILED if ALL in question.settings.no_binary else set(map(canonicalize_name, question.settings.no_binary))
+    return COMPILED - built - ({demand.name for demand in question.spec.demands if demand.pin is not None} - kept)
 
 
 def _setuptools_bound(attempt: Attempt) -> Attempt:
     """Keep ``pkg_resources`` for an old mlflow that is resolved among today's packages."""
     mlflow = next((one for one in attempt.demands if one.name in MLFLOW_NAMES and one.pin is not None), None)
     bare = next((one for one in attempt.demands if one.name == "setuptools" and not one.specifier), None)
+    if bare is not None and bare.origin == "override":
+        return attempt
     if mlflow is None or bare is None or (attempt.cut is not None and attempt.cut < _NO_PKG_RESOURCES):
         return attempt
     if mlflow.pinned is None or mlflow.pinned >= Version("2.15"):

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from envbuild import process, sources, uv
 from envbuild.errors import LockError
-from envbuild.lock import BuildLock, LockedPackage
+from envbuild.lock import BuildLock, LockedPackage, staged
 from envbuild.progress import Report, Step
 from envbuild.question import Question
 from envbuild.repairs.attempt import BUILD_FLOOR, BUILD_TOOLS, Attempt
@@ -85,7 +85,7 @@ class UsualRequirements:
 def _build_attempt(attempt: Attempt) -> Attempt:
     """The terms of an environment's resolution as they hold for what its sdists are built with."""
     cut = None if attempt.cut is None else max(attempt.cut, BUILD_FLOOR)
-    return replace(attempt, cut=cut, overrides=())
+    return replace(attempt, cut=cut, overrides=(), only_binary=(), no_binary=(), excluded=(), find_links=())
 
 
 def _terms(attempt: Attempt) -> tuple[object, ...]:
@@ -166,7 +166,7 @@ class BuildRequirements:
 
     def _source(self, package: LockedPackage) -> Path:
         if package.path is not None:
-            return self._stage / package.path
+            return self._stage / staged(package.path)
         home = self._question.settings.home
         return sources.fetch(package.url or "", package.sha256, home, self._question.indexes)
 

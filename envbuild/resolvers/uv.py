@@ -14,7 +14,8 @@ from envbuild import process, projects, system_packages, uv
 from envbuild.asof import Ask, rfc3339
 from envbuild.errors import IndexUnreachable, LockError, LockTimedOut, Unresolvable
 from envbuild.files import copy_part
-from envbuild.lock import Lock, LockedPackage, Origin
+from envbuild.indexes import Indexes
+from envbuild.lock import Lock, LockedPackage, Origin, staged
 from envbuild.progress import Report, Step
 from envbuild.projects import Project
 from envbuild.pylock import read_lock
@@ -24,6 +25,8 @@ from envbuild.repairs.attempt import Attempt, Failure
 from envbuild.repairs.packages import COMPILED
 from envbuild.repairs.rules import Switch
 from envbuild.requirement import Demand
+from envbuild.resolvers.accelerated import accelerated, with_tensorflow
+from envbuild.resolvers.asking import noting_removed, with_dependencies
 from envbuild.resolvers.building import BuildRequirements, UsualRequirements
 from envbuild.spec import digest_of
 
@@ -40,7 +43,7 @@ class UvResolver:
         """See :class:`envbuild.resolvers.Resolver`."""
         report(Step("resolving", f"{len(question.spec.demands)} requirements as of {question.as_of.text}"))
         ask = asker(question)
-        first = resolving.first_attempt(question, Switch.of(question.settings))
+        first = with_tensorflow(question, resolving.first_attempt(question, Switch.of(question.settings)), ask)
         with (
             tempfile.TemporaryDirectory(prefix="envbuild-lock-") as name,
             tempfile.TemporaryDirectory(prefix="envbuild-usual-") as aside,
@@ -48,8 +51,14 @@ class UvResolver:
         ):
             stage = Path(name)
             _copy_local_parts(question, stage)
-            packages, attempt = _resolved(question, first, stage, ask, report)
+            packages, attempt = accelerated(
+                question,
+                _resolved(question, first, stage, ask, report),
+                lambda following: _resolved(question, following, stage, ask, report),
+            )
             attempt = _with_notices_of(attempt, packages)
+            attempt = noting_removed(question, attempt, packages, stage)
+            packages = with_dependencies(question, attempt, packages, stage)
             packages = tuple(_completed(package, question) for package in packages)
             build = BuildRequirements(question, attempt, stage, usual, report).locked(packages)
         return Lock(
@@ -62,10 +71,10 @@ class UvResolver:
                 as_of="now" if attempt.cut is None else rfc3339(attempt.cut),
                 as_of_reason=question.as_of.reason,
                 engine="uv",
-                indexes=tuple(
-                    name for names in question.indexes.without(attempt.dead_indexes).names() for name in names
-                ),
+                indexes=tuple(name for names in _indexes(question, attempt).names() for name in names),
                 notices=attempt.notices,
+                cuts={name: rfc3339(cut) for name, cut in attempt.cuts.items()},
+                overrides=question.spec.overrides,
             ),
         )
 
@@ -92,8 +101,7 @@ def _copy_local_parts(question: Question, stage: Path) -> None:
     for demand in question.spec.demands:
         if demand.path is None:
             continue
-        source, target = question.spec.model / demand.path, stage / demand.path
-        copy_part(source, target)
+        copy_part(question.spec.model / demand.path, stage / staged(demand.path))
 
 
 def _resolved(
@@ -101,7 +109,7 @@ def _resolved(
 ) -> tuple[tuple[LockedPackage, ...], Attempt]:
     switch = Switch.of(question.settings)
     for _ in range(_MAX_ATTEMPTS):
-        done = compile_once(question, attempt, [_line(d) for d in attempt.demands], stage, report)
+        done = compile_once(question, attempt, lines_of(attempt), stage, report)
         if done.returncode == 0:
             return packages_in(done.stdout, question), attempt
         failure = Failure(attempt=attempt, words=done.stderr, question=question, ask=ask)
@@ -109,7 +117,8 @@ def _resolved(
         if following is None:
             break
         attempt = following
-    raise _with_offers(explain(done.stderr, attempt), failure, switch)
+    bounds = [one for one in question.spec.constraints if one.origin == "override"]
+    raise _with_offers(explain(done.stderr, attempt, bounds), failure, switch)
 
 
 def _with_offers(error: LockError, failure: Failure, switch: Switch) -> LockError:
@@ -140,9 +149,14 @@ def _with_notices_of(attempt: Attempt, packages: Iterable[LockedPackage]) -> Att
     return attempt
 
 
+def lines_of(attempt: Attempt) -> list[str]:
+    """What is demanded, a line each."""
+    return [_line(demand) for demand in attempt.demands]
+
+
 def _line(demand: Demand) -> str:
     # Editable or not, what lies inside the model is installed from a copy of it, as a wheel.
-    return demand.text if demand.path is None else f"./{demand.text}"
+    return demand.text if demand.path is None else f"./{staged(demand.path)}{demand.text.removeprefix(demand.path)}"
 
 
 def compile_once(
@@ -159,31 +173,12 @@ def compile_once(
     :raises LockTimedOut: it took longer than the settings allow.
     """
     settings = question.settings
-    (stage / "requirements.in").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    (stage / "constraints.in").write_text(
-        "\n".join(constraint.text for constraint in question.spec.constraints) + "\n", encoding="utf-8"
-    )
-    arguments = ["pip", "compile", "requirements.in", "--constraints", "constraints.in"]
-    arguments += ["--format", "pylock.toml", "--no-header", "--no-annotate"]
-    python = attempt.python or _full(question.spec.python.text)
-    arguments += ["--python", question.interpreter.executable, "--python-version", python]
-    if (platform := question.target.uv_platform) is not None:
-        arguments += ["--python-platform", platform]
-    if attempt.overrides:
-        (stage / "overrides.in").write_text("\n".join(attempt.overrides) + "\n", encoding="utf-8")
-        arguments += ["--overrides", "overrides.in"]
-    for name in sorted(attempt.wheels_only):
-        arguments += ["--only-binary", name]
-    if attempt.cut is not None:
-        arguments += ["--exclude-newer", rfc3339(attempt.cut)]
-        for name, cut in sorted(attempt.cuts.items()):
-            arguments += ["--exclude-newer-package", f"{name}={rfc3339(cut)}"]
-    if settings.no_build:
-        arguments += ["--no-build"]
+    _write(stage / "requirements.in", lines)
+    arguments = [*_arguments(question, attempt, stage), "--format", "pylock.toml", "--no-annotate"]
     call = uv.Call(
         arguments=arguments,
         settings=settings,
-        indexes=question.indexes.without(attempt.dead_indexes),
+        indexes=_indexes(question, attempt),
         cwd=stage,
         timeout=settings.lock_timeout,
         config=_config(attempt),
@@ -196,6 +191,66 @@ def compile_once(
             f"resolving took longer than {settings.lock_timeout:g} seconds",
             hint="ENVBUILD_LOCK_TIMEOUT sets another limit; pins in the requirements make resolving quicker",
         ) from None
+
+
+def annotated(question: Question, attempt: Attempt, packages: Iterable[LockedPackage], stage: Path) -> str:
+    """What ``uv pip compile`` says of who asked for each of some packages that it has just resolved; empty where it cannot.
+
+    The same question once more, with the answer as constraints: nothing is looked for, and what the index said a moment
+    ago is mostly in uv's cache.
+    """
+    exact = [f"{one.name}=={one.version}" for one in packages if one.kind in ("wheel", "sdist")]
+    _write(stage / "exact.in", exact)
+    arguments = [*_arguments(question, attempt, stage), "--constraints", "exact.in", "--annotation-style", "line"]
+    call = uv.Call(
+        arguments=[*arguments, "--no-strip-extras"],
+        settings=question.settings,
+        indexes=_indexes(question, attempt),
+        cwd=stage,
+        timeout=question.settings.lock_timeout,
+        config=_config(attempt),
+    )
+    try:
+        done = uv.run(call, lambda step: None)
+    except process.TimedOutWaiting:
+        return ""
+    return done.stdout if done.returncode == 0 else ""
+
+
+def _indexes(question: Question, attempt: Attempt) -> Indexes:
+    return question.indexes.without(attempt.dead_indexes).beside(attempt.find_links)
+
+
+def _write(path: Path, lines: Iterable[str]) -> None:
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _arguments(question: Question, attempt: Attempt, stage: Path) -> list[str]:
+    """The arguments of a run that resolves the lines in ``requirements.in``."""
+    settings = question.settings
+    _write(stage / "constraints.in", (constraint.text for constraint in question.spec.constraints))
+    arguments = ["pip", "compile", "requirements.in", "--constraints", "constraints.in", "--no-header"]
+    python = attempt.python or _full(question.spec.python.text)
+    arguments += ["--python", question.interpreter.executable, "--python-version", python]
+    if (platform := question.target.uv_platform) is not None:
+        arguments += ["--python-platform", platform]
+    if attempt.overrides:
+        _write(stage / "overrides.in", attempt.overrides)
+        arguments += ["--overrides", "overrides.in"]
+    if attempt.excluded:
+        _write(stage / "excludes.in", attempt.excluded)
+        arguments += ["--excludes", "excludes.in"]
+    for name in sorted({*attempt.wheels_only, *attempt.only_binary}):
+        arguments += ["--only-binary", name]
+    for name in sorted(attempt.no_binary):
+        arguments += ["--no-binary", name]
+    if attempt.cut is not None:
+        arguments += ["--exclude-newer", rfc3339(attempt.cut)]
+        for name, cut in sorted(attempt.cuts.items()):
+            arguments += ["--exclude-newer-package", f"{name}={rfc3339(cut)}"]
+    if settings.no_build:
+        arguments += ["--no-build"]
+    return arguments
 
 
 def _config(attempt: Attempt) -> dict[str, object]:
@@ -227,17 +282,20 @@ def _completed(package: LockedPackage, question: Question) -> LockedPackage:
     named = [d.requirement for d in question.spec.demands if d.name == package.name]
     extras = {canonicalize_name(extra) for requirement in named if requirement for extra in requirement.extras}
     package = replace(package, extras=tuple(sorted(extras)))
+    lies = {staged(part): part for part in question.spec.parts}
+    if package.path in lies:
+        package = replace(package, path=lies[package.path])
     if package.kind == "directory" and package.path is not None:
         package = replace(package, sha256=digest_of(question.spec.model / package.path))
     return package
 
 
-def explain(words: str, attempt: Attempt) -> LockError:
+def explain(words: str, attempt: Attempt, bounds: Iterable[Demand] = ()) -> LockError:
     """uv's failure in plain words, with the place of each requirement that it names."""
     text = _plain(words)
     details = [
         f"{demand.text}  ({demand.place or _who(demand)})"
-        for demand in attempt.demands
+        for demand in (*attempt.demands, *bounds)
         if demand.name is not None and re.search(rf"(?<![\w.-]){re.escape(demand.name)}(?![\w-])", text)
     ]
     if "network was disabled" in words:

@@ -8,6 +8,7 @@
     ├── python/                          Pythons that uv fetched
     ├── interpreters/<version>.json      where the Python of a version was found
     ├── sdists/<sha256>                  sdists that were read for what they are built with
+    ├── environments/<sha256>.yaml       curated environments that were fetched (:mod:`envbuild.override.curated`)
     ├── images/                          layers of images, and what is known of bases (:mod:`envbuild.images.shelf`)
     ├── default-index-<uv's version>     uv's own word for the index that it asks when none is given
     └── store/v1/

@@ -49,7 +49,8 @@ def loader_name() -> str:
 
 def load(order: "dict[str, Any]") -> Loaded:
     """Load the model: by the environment's own mlflow, or by the flavor's loader module where there is none."""
-    if loader_name() == "mlflow":
+    # No release of mlflow loads a pyfunc flavor that does not say where the model is.
+    if loader_name() == "mlflow" and not order.get("direct"):
         pyfunc = importlib.import_module("mlflow.pyfunc")
         # In the releases of 2018 it had another name; the path is positional since its keyword has changed as well.
         loader = getattr(pyfunc, "load_model", None) or getattr(pyfunc, "load_pyfunc", None)

@@ -19,7 +19,7 @@ from envbuild import cli
 ENVELOPE = {"schema_version", "command", "ok", "notices"}
 KEYS = {
     "inspect": {"model", "signature", "environment", "repairs", "lock"},
-    "lock": {"lock_hash", "python", "target", "as_of", "as_of_reason", "packages", "source", "file"},
+    "lock": {"lock_hash", "python", "target", "as_of", "as_of_reason", "packages", "overrides", "source", "file"},
     "build": {"lock_hash", "path", "python", "built", "seconds", "lock_source"},
     "predict": {"predictions", "nulls", "lock_hash", "built"},
     "run": {"returncode", "stdout", "stderr", "seconds", "lock_hash"},
@@ -32,6 +32,35 @@ KEYS = {
     "cache dir": {"home"},
     "cache size": {"bytes"},
     "cache clean": {"before", "after"},
+    "doctor": {"fine", "groups"},
+    "explain": {
+        "as_of",
+        "as_of_reason",
+        "lock_hash",
+        "lock_source",
+        "model",
+        "overrides",
+        "packages",
+        "python",
+        "repairs",
+        "target",
+    },
+    "check": {
+        "comparison",
+        "difference",
+        "environments",
+        "exit_code",
+        "expected",
+        "hint",
+        "input",
+        "model",
+        "one_environment",
+        "overrides",
+        "result",
+        "summary",
+        "tolerance",
+    },
+    "diff": {"a", "added", "b", "builds", "changed", "equal", "python", "removed", "same", "target"},
     "completion": {"shell", "script"},
 }
 
@@ -53,6 +82,10 @@ def test_every_command_answers_with_its_keys(call: Call, tiny: MakeTiny) -> None
         "cache dir": [],
         "cache size": [],
         "cache clean": [],
+        "doctor": [],
+        "explain": [model.path],
+        "check": [model.path, "--input", model.input(1)],
+        "diff": [model.path, model.path],
         "completion": ["bash"],
     }
     assert set(more) == set(KEYS)

@@ -162,6 +162,16 @@ def keys(value: Any, depth: int = 2) -> Any:
 
 
 SIGNATURE = json.dumps([{"name": "age", "type": "double"}])
+# What of an answer holds entries whose keys are documented too.
+ENTRIES = {
+    "verify": "environments",
+    "envs list": "environments",
+    "envs show": "environments",
+    "lock": "packages",
+    "explain": "packages",
+    "diff": "a",
+    "check": "environments",
+}
 
 
 # An image needs a daemon: tests/images holds its example against the code.
@@ -169,6 +179,8 @@ SIGNATURE = json.dumps([{"name": "age", "type": "double"}])
 def test_json_examples(call: Call, tiny: MakeTiny, command: str) -> None:
     model = tiny(mlmodel=f"signature:\n  inputs: '{SIGNATURE}'\n  outputs: '{SIGNATURE}'\n")
     model_and: dict[str, list[object]] = {"predict": [model.path, "-"], "run": [model.path], "completion": ["bash"]}
+    model_and["diff"] = [model.path, model.path]
+    model_and["check"] = [model.path, "--input", "-"]
     if command == "error":
         (model.path / "conda.yaml").write_text("dependencies:\n- pip:\n  - '!!'\n")
         done, example = call("build", model.path, "--json"), EXAMPLES["build", False]
@@ -176,7 +188,7 @@ def test_json_examples(call: Call, tiny: MakeTiny, command: str) -> None:
     else:
         more = ["--", "true"] if command == "run" else []
         model_and.update(
-            {name: [] for name in COMMANDS if name.startswith("cache") or name in ("envs list", "envs gc")}
+            {name: [] for name in COMMANDS if name.startswith("cache") or name in ("envs list", "envs gc", "doctor")}
         )
         if command in ("verify", *(name for name in COMMANDS if name.startswith("envs"))):
             assert call("build", model.path).code == 0
@@ -189,12 +201,11 @@ def test_json_examples(call: Call, tiny: MakeTiny, command: str) -> None:
             assert set(answer[part]) == set(example[part]), part
         assert keys(answer["environment"]["requirements"]) == keys(example["environment"]["requirements"])
         assert keys(answer["signature"]["inputs"]) == keys(example["signature"]["inputs"])
-    elif command in ("verify", "envs list", "envs show"):
-        assert keys(answer["environments"]) == keys(example["environments"])
+    elif command in ENTRIES:
+        depth = 1 if command == "explain" else 2
+        assert keys(answer[ENTRIES[command]], depth) == keys(example[ENTRIES[command]], depth)
     elif command == "cache size":
         assert set(answer["bytes"]) == set(example["bytes"])
-    elif command == "lock":
-        assert keys(answer["packages"]) == keys(example["packages"])
     elif command == "error":
         assert set(answer["error"]) == set(example["error"])
     assert set(answer) == set(example)
@@ -242,8 +253,8 @@ def test_the_table_of_the_lock_is_documented(call: Call, tiny: MakeTiny) -> None
     documented = set(re.findall(r"^\| `([a-z-]+)` \|", page, flags=re.MULTILINE))
     text = call("lock", tiny().path).stdout.partition("[tool.envbuild]")[2]
     written = set(re.findall(r"^([a-z-]+) = ", text, flags=re.MULTILINE))
-    # These two are written where there is something to write.
-    assert written | {"notices", "build"} == documented
+    # These are written where there is something to write.
+    assert written | {"notices", "build", "cuts", "overrides"} == documented
 
 
 def test_imports_go_downward_in_the_table_of_rooms() -> None:

@@ -18,7 +18,9 @@ TABLE = (
     ("__main__",),
     ("cli",),
     ("__init__",),
-    ("api", "images"),
+    ("api",),
+    ("doctor", "review"),
+    ("images",),
     ("environments", "server"),
     ("pipeline",),
     ("bridge", "builders", "inspection", "override", "resolvers", "staleness"),
@@ -34,6 +36,7 @@ TABLE = (
     ("model",),
     ("signature",),
     ("document", "files", "request", "settings", "system_errors"),
+    ("accelerator",),
     (
         "conda_names",
         "errors",

@@ -25,6 +25,9 @@ def test_the_public_names_are_these() -> None:
         "LoadedModel",
         "__version__",
         "build",
+        "check",
+        "diff",
+        "explain",
         "inspect",
         "load_model",
         "lock",
@@ -45,6 +48,19 @@ def test_there_is_no_other_name() -> None:
         ("inspect", "(model: 'str | Path', **settings: 'Any') -> 'Inspection'"),
         ("lock", "(model: 'str | Path', **settings: 'Any') -> 'Lock'"),
         ("build", "(model: 'str | Path', **settings: 'Any') -> 'Environment'"),
+        (
+            "check",
+            "(model: 'str | Path', data: 'Any' = None, *, expected: 'Any' = None, only_overridden: 'bool' = False, "
+            "tolerance: 'float' = 1e-06, absolute_tolerance: 'float' = 1e-09, **settings: 'Any') -> 'Checked'",
+        ),
+        (
+            "explain",
+            "(model: 'str | Path', package: 'str | None' = None, **settings: 'Any') -> 'Explanation'",
+        ),
+        (
+            "diff",
+            "(a: 'str | Path', b: 'str | Path', *, model: 'str | Path | None' = None, **settings: 'Any') -> 'Difference'",
+        ),
         ("load_model", "(model: 'str | Path', **settings: 'Any') -> 'LoadedModel'"),
         (
             "predict",
