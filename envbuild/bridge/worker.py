@@ -114,7 +114,7 @@ class Worker:
         :param shared: the environment shares files with others: as root it gives up writing into what is read-only.
         :raises CommandNotStarted: there is no such interpreter.
         """
-        private = PrivateDirectories()
+        order, private = _load_order(model, options), PrivateDirectories()
         argv = [str(python), "-I", "-S", str(WORKER_FOLDER), str(os.getpid()), *(["shared"] if shared else [])]
         try:
             worker = cls(process.start(argv, env=worker_environ(python, private)), private, options)
@@ -125,7 +125,7 @@ class Worker:
             private.remove()
             raise
         with suppress(BrokenPipeError):  # it died at once; the first to wait for it learns why
-            worker._send(Frame(id=worker._next(), verb="load", payload=_load_order(model, options)))
+            worker._send(Frame(id=worker._next(), verb="load", payload=order))
         return worker
 
     @property

@@ -45,7 +45,9 @@ def make_model(tmp_path: Path) -> Callable[..., Any]:
         (code / "its_loader.py").write_text(source)
         for name, text in files.items():
             (code / f"{name}.py").write_text(text)
-        pyfunc = SimpleNamespace(loader_module="its_loader", data=None, code="code", config=None, predict_fn="predict")
+        pyfunc = SimpleNamespace(
+            loader_module="its_loader", data=None, code="code", config=None, predict_fn="predict", data_of_flavor=None
+        )
         written = None if signature is None else SimpleNamespace(to_dict=lambda: signature)
         return SimpleNamespace(path=tmp_path / "model", pyfunc=pyfunc, signature=written)
 

@@ -219,7 +219,7 @@ from envbuild.bridge import Worker
 python, home, holding_gil = sys.argv[1:]
 tempfile.tempdir = home + "/private"
 Path(tempfile.tempdir).mkdir()
-pyfunc = SimpleNamespace(loader_module="its_loader", data=None, code="code", config=None, predict_fn="predict")
+pyfunc = SimpleNamespace(loader_module="its_loader", data=None, code="code", config=None, predict_fn="predict", data_of_flavor=None)
 model = SimpleNamespace(path=Path(home, "model"), pyfunc=pyfunc, signature=None)
 order = {{"do": "hang", "file": home + "/pids", "holding_gil": holding_gil == "1"}}
 try:

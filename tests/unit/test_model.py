@@ -371,3 +371,11 @@ def test_what_is_no_instant_is_none(text: str) -> None:
 
 def test_errors_of_models_are_errors_of_envbuild() -> None:
     assert issubclass(ModelError, EnvbuildError)
+
+
+def test_a_pyfunc_flavor_without_data_is_loaded_from_its_own_flavors(tmp_path: Path) -> None:
+    (tmp_path / "MLmodel").write_text(
+        "flavors:\n  sklearn: {pickled_model: model.pkl}\n  python_function: {loader_module: mlflow.sklearn}\n"
+    )
+    pyfunc = read_model(tmp_path).pyfunc
+    assert (pyfunc.data, pyfunc.data_of_flavor) == (None, "model.pkl")
