@@ -264,8 +264,8 @@ def size_of(value: Any, said_by: str) -> int:
 def _path(value: Any, said_by: str) -> Path:
     if not str(value).strip():
         raise UsageError(f"{said_by} is an empty path")
-    if "://" in str(value):
-        # It may hold a password, which no message of a path's reader would cut out.
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:/", str(value)):
+        # It may hold a password, which no message of a path's reader would cut out; a Path has one slash less.
         raise UsageError(f"{said_by} is a URL; a path on this machine is wanted")
     try:
         return Path(value).expanduser().absolute()

@@ -349,3 +349,15 @@ def test_the_environment_of_another_index_or_home_needs_no_new_key(
     elsewhere = cli_environ(make_home("b"), mirror.url, ENVBUILD_BASE_IMAGE=base, ENVBUILD_BUILD_NETWORK="host")
     second = image(model, environ=elsewhere)
     assert second["environment"] == {**first["environment"], "origin": "local"}
+
+
+@pytest.mark.slow
+def test_a_wheel_of_the_deployers_own_is_in_the_image(
+    make_model: MakeModel, fruit: LocalIndex, image_environ: dict[str, str], tmp_path: Path
+) -> None:
+    own = wheel("fruit", "1.0+fixed")
+    (tmp_path / own.name).write_bytes(own.content)
+    made = image(make_model(pip=["fruit==1.0"]), "--set", tmp_path / own.name, environ=image_environ)
+    said = shell(made["image"], "/opt/environment/bin/python -c 'import fruit; print(fruit.version)'")
+    assert said.strip() == "1.0+fixed"
+    assert str(tmp_path) not in shell(made["image"], "cat /opt/environment/pylock.toml")

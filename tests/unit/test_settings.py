@@ -159,3 +159,12 @@ def test_settings_are_frozen_and_having_changes_a_copy() -> None:
     assert settings.offline is False
     with pytest.raises(AttributeError):
         settings.offline = True  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    "given", ["https://me:canary@host.invalid/c.txt", Path("https://me:canary@host.invalid/c.txt")]
+)
+def test_a_url_for_a_path_is_refused_without_showing_it(given: str | Path) -> None:
+    with pytest.raises(UsageError, match="a path on this machine is wanted") as raised:
+        Settings.from_environ({"ENVBUILD_HOME": str(HOME)}, constraint=(given,))
+    assert "canary" not in str(raised.value)
