@@ -22,6 +22,7 @@ from packaging.utils import (
 )
 from packaging.version import InvalidVersion, Version
 
+from envbuild import web
 from envbuild.errors import IndexUnreachable
 from envbuild.indexes import Indexes
 from envbuild.model import parse_instant
@@ -61,16 +62,9 @@ def read_projects(
     wanted = sorted(set(names))
     if not wanted:
         return {}
-    # Imported here: only some locks ask the index themselves, and this costs more than all the rest of a start.
-    import ssl
-
-    import httpx
-    import truststore
-
     base = indexes.logged_in().main or default
-    context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     with (
-        httpx.Client(verify=context, timeout=seconds, follow_redirects=True) as client,
+        web.client(timeout=seconds, follow_redirects=True) as client,
         ThreadPoolExecutor(_CONNECTIONS) as pool,
     ):
         found = pool.map(lambda name: _read_project(client, base, name), wanted)

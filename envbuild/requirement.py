@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 from packaging.markers import Environment, UndefinedComparison, UndefinedEnvironmentName
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.specifiers import SpecifierSet
 from packaging.utils import (
     InvalidSdistFilename,
     InvalidWheelFilename,
@@ -197,14 +197,15 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
         if line.endswith("\\") and not re.match(r"\s*#|.*\s#", line):
             kept += line[:-1] + " "
             continue
-        if whole := _without_comment(kept + line):
+        if whole := without_comment(kept + line):
             yield first, whole
         kept = ""
-    if whole := _without_comment(kept):
+    if whole := without_comment(kept):
         yield first, whole
 
 
-def _without_comment(line: str) -> str:
+def without_comment(line: str) -> str:
+    """A line up to its comment."""
     return re.sub(r"(^|\s)#.*$", "", line).strip()
 
 
@@ -447,84 +448,10 @@ def _name_in_file_name(path: str) -> str | None:
         return None
 
 
-_CONDA = re.compile(r"^(?:(?P<channel>\S+)::)?(?P<name>[A-Za-z0-9_.\-]+)\s*(?P<rest>.*)$")
-_BRACKETED_VERSION = re.compile(
-    r"""(?:^|[,\s])version\s*=\s*(?P<quote>['"]?)(?P<version>[^'"\]]*?)(?P=quote)\s*(?=[,\]])"""
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CondaSpec:
-    """A package of conda.yaml's own list, without its build and its channel."""
-
-    name: str
-    written: str
-    """The whole entry."""
-    version: str
-    """The version part in PEP 440's form, if it has one: conda's own libraries have versions like ``2025b``."""
-    place: Place
-
-    @property
-    def specifier(self) -> SpecifierSet:
-        """The version as PEP 440 specifiers.
-
-        :raises SpecError: it has no such form.
-        """
-        if "|" in self.version:
-            raise SpecError(
-                f"{self.written!r} leaves a choice between versions, which no index's requirement can say",
-                place=self.place,
-                hint="keep one of them",
-            )
-        try:
-            return SpecifierSet(self.version)
-        except InvalidSpecifier as error:
-            raise SpecError(f"{self.written!r} has a version that cannot be read", place=self.place) from error
-
-
-def read_conda_spec(text: str, place: Place) -> CondaSpec:
-    """One entry of conda.yaml's ``dependencies``.
-
-    :raises SpecError: it is not a package spec.
-    """
-    check_numbers(text, place)
-    match = _CONDA.match(_without_comment(text))
-    if match is None or "://" in text:
-        raise SpecError(f"{text!r} is no conda package spec", place=place)
-    rest, bracket, keywords = match["rest"].partition("[")
-    if bracket and not keywords.endswith("]"):
-        raise SpecError(f"{text!r} has a bracket that does not end", place=place)
-    # As conda has it: what brackets say goes before what stands outside them.
-    stated = _BRACKETED_VERSION.search(keywords)
-    if stated is None and re.search(r"\bversion\b", keywords):
-        raise SpecError(f"{text!r} has a version that cannot be read", place=place, hint="write name=version")
-    version = rest.strip() if stated is None else stated["version"].strip()
-    return CondaSpec(name=match["name"].lower(), written=text, version=_pep440(version), place=place)
-
-
-def _pep440(version: str) -> str:
-    """Conda's version part as PEP 440: ``=1.2.3=py36_0`` is ``==1.2.3``, ``=1.2`` is ``==1.2.*``."""
-    if not version or version == "*":
-        return ""
-    if "|" in version:
-        # Alternatives have no form there; kept, so that whoever needs the version says so.
-        return version
-    if re.match(r"^[<>!~]|^==|.*,", version):
-        clauses = [clause.strip() for clause in version.split(",")]
-        return ",".join(filter(None, map(_clause, clauses)))
-    number, *build = re.split(r"[=\s]+", version.lstrip("= "))
-    # With a build string behind it, conda takes a version to the letter.
-    return _clause(("==" if build else "=") + number)
-
-
-def _clause(clause: str) -> str:
-    operator, number = re.match(r"^([<>=!~]*)\s*(.*)$", clause).groups()  # type: ignore[union-attr] # always matches
-    number = re.sub(r"\.?\*$", ".*", re.split(r"[=\s]+", number)[0])
-    if number == ".*":
-        return ""
-    if operator in ("", "="):
-        exact = number.count(".") >= 2 or number.endswith("*")
-        return f"=={number}" if exact else f"=={number}.*"
-    if number.endswith(".*") and operator not in ("==", "!="):
-        number = number[:-2]
-    return f"{operator}{number}"
+def version_of(text: str) -> Version | None:
+    """A version; ``None`` for what is none."""
+    try:
+        return Version(text)
+    except ValueError:
+        # No version, or one with a number of thousands of digits.
+        return None

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from envbuild import web
 from envbuild.errors import DownloadFailed, HashMismatch, LockError
 from envbuild.indexes import Indexes
 from envbuild.redaction import redacted
@@ -93,15 +94,11 @@ def _download(url: str, file: IO[bytes], total: hashlib._Hash) -> None:
         file.write(content)
         total.update(content)
         return
-    import ssl
-
     import httpx
-    import truststore
 
     try:
-        context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         with (
-            httpx.Client(verify=context, timeout=_TIMEOUT_SECONDS, follow_redirects=True) as client,
+            web.client(timeout=_TIMEOUT_SECONDS, follow_redirects=True) as client,
             client.stream("GET", url) as answer,
         ):
             answer.raise_for_status()

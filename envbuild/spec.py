@@ -19,67 +19,33 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.version import Version
-
-from envbuild import conda_names, document, flavors
+from envbuild import document, flavors
+from envbuild.conda_env import conda_demands, entries
 from envbuild.document import Node
 from envbuild.errors import Place, SpecError
 from envbuild.lock import Change
 from envbuild.model import Model, Notice, Said
+from envbuild.python_demand import CONDA_ENV, PYTHON_ENV, PythonDemand, python_demand
 from envbuild.redaction import redacted
 from envbuild.requirement import (
-    CondaSpec,
     Demand,
     IndexLine,
     Lines,
-    Origin,
     Reading,
-    check_numbers,
-    read_conda_spec,
     read_file,
     read_line,
+    version_of,
 )
 
-PYTHON_ENV, CONDA_ENV, REQUIREMENTS = "python_env.yaml", "conda.yaml", "requirements.txt"
+REQUIREMENTS = "requirements.txt"
 MLFLOW_NAMES = ("mlflow", "mlflow-skinny")
 _MAX_NAME = 255
-
-# What can name a Python: its minor version at least.
-_PYTHON = re.compile(r"\d\.\d+(?:\.\d+(?:(?:a|b|rc)\d+)?)?")
-
-# The Python that most people had when a model without any was saved: minor version, from which date on.
-_PYTHON_BY_DATE = (
-    ("2018-01-01", "3.6"),
-    ("2020-01-01", "3.7"),
-    ("2021-07-01", "3.8"),
-    ("2023-01-01", "3.9"),
-    ("2024-01-01", "3.10"),
-    ("2025-01-01", "3.11"),
-    ("2026-01-01", "3.12"),
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PythonDemand:
-    """The Python asked for: ``text`` is ``3.8.5`` or, where no patch release is named, ``3.8``."""
-
-    text: str
-    place: Place | None
-    source: str
-    """``python_env.yaml``, ``conda.yaml``, ``MLmodel``, ``inferred`` or ``override``."""
-
-    @property
-    def minor(self) -> str:
-        """``3.8`` of ``3.8.5``."""
-        return ".".join(self.text.split(".")[:2])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +139,7 @@ def read_spec(
     demands += _build_demands(python_env, {demand.name for demand in demands}, reading, notices)
     return EnvironmentSpec(
         model=model.path,
-        python=_python(model, python_env, conda_env, notices, alone=instead is not None and python_env is None),
+        python=python_demand(model, python_env, conda_env, notices, alone=instead is not None and python_env is None),
         demands=_unique(demands),
         constraints=lines.constraints,
         index_lines=lines.index_lines,
@@ -210,7 +176,7 @@ def _asked_instead(model: Model, instead: Replacement, notices: list[Notice]) ->
     reading = Reading(model=Path.cwd(), expand=instead.expand, origin="override", by_deployer=True)
     if instead.conda_env is not None:
         conda_env = _mapping_in(instead.conda_env) if isinstance(instead.conda_env, Path) else instead.conda_env
-        found = [_listed(node, reading, notices) for entry in _entries(conda_env) if (node := entry.get("pip"))]
+        found = [_listed(node, reading, notices) for entry in entries(conda_env) if (node := entry.get("pip"))]
         lines = sum(found, Lines())
         demands = _with_conda(lines, conda_env, reading, notices)
         return _Asked(lines=lines, demands=demands, python_env=None, conda_env=conda_env)
@@ -232,7 +198,7 @@ def _asked_instead(model: Model, instead: Replacement, notices: list[Notice]) ->
 def _with_conda(lines: Lines, conda_env: Node | None, reading: Reading, notices: list[Notice]) -> tuple[Demand, ...]:
     """pip's list with conda's: an image of a conda environment may list both; pip's word is the later one."""
     named = {demand.name for demand in lines.demands}
-    return (*lines.demands, *(d for d in _conda_demands(conda_env, reading, notices) if d.name not in named))
+    return (*lines.demands, *(d for d in conda_demands(conda_env, reading, notices) if d.name not in named))
 
 
 def digest_of(path: Path) -> str:
@@ -284,7 +250,7 @@ def _pip_lines(
         if found_lines.demands or not any(notice.code == "file-missing" for notice in notices[known:]):
             sources.append(found_lines)
     if conda_env is not None:
-        pip_lists = [node.get("pip") for node in _entries(conda_env)]
+        pip_lists = [node.get("pip") for node in entries(conda_env)]
         if any(node is not None for node in pip_lists):
             found = [_listed(node, reading, notices) for node in pip_lists if node is not None]
             sources.append(sum(found, Lines()))
@@ -328,82 +294,13 @@ def _missing_include(text: str, reading: Reading) -> str | None:
     return None if (reading.model / path).exists() else words[1]
 
 
-def _entries(conda_env: Node) -> tuple[Node, ...]:
-    listed = conda_env.get("dependencies")
-    if listed is None:
-        return ()
-    if listed.kind != "sequence":
-        raise SpecError("conda.yaml's dependencies are not a list", place=listed.place)
-    return listed.elements()
-
-
-def _conda_demands(conda_env: Node | None, reading: Reading, notices: list[Notice]) -> list[Demand]:
-    """conda.yaml's own packages, under their names on the index."""
-    found: list[Demand] = []
-    unknown: list[CondaSpec] = []
-    for node in _entries(conda_env) if conda_env is not None else ():
-        if node.kind == "mapping" and not node.value.keys() - {"pip"}:
-            continue
-        if node.kind != "scalar" or node.text is None:
-            raise SpecError("this is neither a conda package nor pip's list", place=node.place)
-        spec = read_conda_spec(node.text, node.place)
-        if spec.name == "python" or (spec.name == "pip" and not spec.version):
-            continue
-        known = conda_names.known(spec.name)
-        if known is None:
-            unknown.append(spec)
-        elif known.index_name is None:
-            notices.append(_set_aside(spec, known.kind))
-        else:
-            origin: Origin = "override" if reading.by_deployer else "conda"
-            found.append(_conda_demand(spec, known.index_name, origin, finer=known.finer_versions))
-    if unknown and not reading.leave_out_missing:
-        raise _unknown_conda_names(unknown)
-    for spec in unknown:
-        message = f"the conda package {spec.name} is not on the list of names that are known on the index; left out"
-        notices.append(Notice(code="missing-package", message=message, place=spec.place))
-    return found
-
-
-def _conda_demand(spec: CondaSpec, name: str, origin: Origin, *, finer: bool) -> Demand:
-    specifier = str(spec.specifier)
-    if finer:
-        specifier = re.sub(r"==(\d+\.\d+\.\d+)(?=,|$)", r"==\1.*", specifier)
-    return Demand(text=f"{name}{specifier}", kind="index", name=name, origin=origin, place=spec.place)
-
-
-def _set_aside(spec: CondaSpec, kind: conda_names.Kind) -> Notice:
-    if kind == "conda-tool":
-        message = f"{spec.name} is a program of conda's own; no index has it and no model needs it: not installed"
-        return Notice(code="conda-tool", message=message, place=spec.place)
-    if kind == "foreign-platform":
-        message = f"{spec.name} is a package of Windows or macOS alone: not installed"
-        return Notice(code="foreign-platform", message=message, place=spec.place)
-    message = f"{spec.name} is a native library or a part of conda's; wheels bring what they need: not installed"
-    return Notice(code="conda-native", message=message, place=spec.place)
-
-
-def _unknown_conda_names(unknown: list[CondaSpec]) -> SpecError:
-    """All that one file has of them, so that nobody mends them one at a time."""
-    names = ", ".join(repr(spec.name) for spec in unknown)
-    several = len(unknown) > 1
-    return SpecError(
-        f"the conda package{'s' if several else ''} {names} {'are' if several else 'is'} not on the list of names "
-        "that are known on the index",
-        place=unknown[0].place,
-        hint="name the package in conda.yaml's pip list if it is on the index, or remove the line; "
-        "--allow-repair missing-package leaves it out",
-        details=[f"{spec.place}: {spec.written}" for spec in unknown] if several else (),
-    )
-
-
 def _mlflow_demands(model: Model, demands: list[Demand], notices: list[Notice], *, with_version: bool) -> list[Demand]:
     """The mlflow that made the model, where the files leave that open."""
     naming = [demand for demand in demands if demand.name in MLFLOW_NAMES]
     # A frozen list pins the skinny half beside an open mlflow: the whole is what the version belongs to.
     naming = [demand for demand in naming if demand.name == "mlflow"] or naming
     stated = model.mlflow_version if with_version else None
-    version = None if stated is None else _version(stated.text)
+    version = None if stated is None else version_of(stated.text)
     if any(demand.pin is not None or demand.kind != "index" for demand in naming):
         return []
     if not naming and not model.pyfunc.loader_module.startswith("mlflow."):
@@ -441,99 +338,6 @@ def _build_demands(
     return [demand for demand in found if demand.name not in named]
 
 
-def _python(
-    model: Model, python_env: Node | None, conda_env: Node | None, notices: list[Notice], *, alone: bool
-) -> PythonDemand:
-    """The Python of the first source that has one, made exact by a later one where it is a range.
-
-    :param alone: the first is the deployer's, which no other makes exact.
-    """
-    stated = list(_pythons_stated(model, python_env, conda_env))[: 1 if alone else None]
-    if not stated:
-        return _inferred_python(model, notices)
-    (first, wanted), others = stated[0], stated[1:]
-    for other, specifier in others:
-        exact = _exact_python(specifier)
-        if exact is not None and wanted.contains(exact):
-            if _exact_python(wanted) is None:
-                return replace(first, text=exact)
-        elif str(specifier) != str(wanted) and not specifier.contains(_exact_python(wanted) or ""):
-            message = (
-                f"{other.source} says Python {other.text}, {first.source} says {first.text}; {first.source} counts"
-            )
-            notices.append(Notice(code="python-disagrees", message=message, place=other.place))
-    return replace(first, text=_exact_python(wanted) or _oldest_python(wanted, first, model))
-
-
-def _pythons_stated(
-    model: Model, python_env: Node | None, conda_env: Node | None
-) -> Iterable[tuple[PythonDemand, SpecifierSet]]:
-    node = None if python_env is None else python_env.get("python")
-    if node is not None:
-        if node.kind != "scalar" or not node.text:
-            raise SpecError("python is not a version", place=node.place)
-        yield _stated(node.text, node.place, PYTHON_ENV)
-    for entry in _entries(conda_env) if conda_env is not None else ():
-        if entry.kind == "scalar" and entry.text is not None:
-            spec = read_conda_spec(entry.text, entry.place)
-            if spec.name == "python" and spec.version:
-                demand = PythonDemand(text=str(spec.specifier), place=entry.place, source=CONDA_ENV)
-                yield replace(demand, text=_exact_python(spec.specifier) or str(spec.specifier)), spec.specifier
-    said = model.pyfunc.python_version
-    if said is not None:
-        yield _stated(said.text, said.place, "MLmodel")
-
-
-def _stated(text: str, place: Place, source: str) -> tuple[PythonDemand, SpecifierSet]:
-    check_numbers(text, place)
-    # A Python built from a repository says `3.8.10+`.
-    text = re.sub(r"\+\S*$", "", text.strip())
-    demand = PythonDemand(text=text, place=place, source=source)
-    version = _version(text)
-    try:
-        if version is None:
-            return demand, SpecifierSet(text)
-        full = len(version.release) >= 3
-        return demand, SpecifierSet(f"=={version}" if full else f"=={version}.*")
-    except InvalidSpecifier as error:
-        raise SpecError(f"{text!r} is no Python version", place=place) from error
-
-
-def _exact_python(specifier: SpecifierSet) -> str | None:
-    """``3.8.5`` of ``==3.8.5``."""
-    exact = [s.version for s in specifier if s.operator in ("==", "===") and not s.version.endswith(".*")]
-    if len(exact) != 1 or len(specifier) != 1:
-        return None
-    return exact[0] if _PYTHON.fullmatch(exact[0]) else None
-
-
-def _oldest_python(wanted: SpecifierSet, demand: PythonDemand, model: Model) -> str:
-    """The minor version of a range: the one usual when the model was made, else the oldest that it allows."""
-    minors = [f"3.{minor}" for minor in range(6, 20)]
-    allowed = [m for m in minors if any(wanted.contains(f"{m}.{patch}") for patch in range(30))]
-    if not allowed:
-        # Older than anything that we run: kept as it is written, so that looking for it says what can be done.
-        oldest = next((one.version.removesuffix(".*") for one in wanted), demand.text)
-        if not _PYTHON.fullmatch(oldest):
-            raise SpecError(f"{demand.text!r} is no Python that there is", place=demand.place)
-        return oldest
-    usual = None if model.created is None else _usual_python(model.created)
-    return usual if usual in allowed else allowed[0]
-
-
-def _usual_python(created: datetime) -> str:
-    day = created.date().isoformat()
-    return [minor for since, minor in _PYTHON_BY_DATE if since <= day][-1]
-
-
-def _inferred_python(model: Model, notices: list[Notice]) -> PythonDemand:
-    text = "3.8" if model.created is None else _usual_python(model.created)
-    basis = "the model has no date either" if model.created is None else f"usual in {model.created:%B %Y}"
-    message = f"no file says which Python made the model; {text} is assumed ({basis}); --python decides otherwise"
-    notices.append(Notice(code="python-inferred", message=message))
-    return PythonDemand(text=text, place=None, source="inferred")
-
-
 def _disagreements(winning: tuple[Demand, ...], losing: tuple[Demand, ...]) -> list[Notice]:
     """A notice for each package on which another file says something else."""
     ours = {demand.name: demand for demand in winning if demand.name}
@@ -554,7 +358,7 @@ def _versions_stated(model: Model, demands: list[Demand]) -> tuple[Demand, ...]:
     pins = [demand for demand in demands if demand.kind == "index" and demand.pin is not None]
     stated = [*pins, *flavors.versions_stated(model)]
     said = model.mlflow_version
-    if said is not None and _version(said.text) is not None:
+    if said is not None and version_of(said.text) is not None:
         text = f"mlflow=={said.text}"
         stated.append(Demand(text=text, kind="index", name="mlflow", origin="mlflow", place=said.place))
     return _unique(stated)
@@ -566,14 +370,6 @@ def _unique(demands: list[Demand]) -> tuple[Demand, ...]:
     for demand in demands:
         seen.setdefault(demand.text, demand)
     return tuple(seen.values())
-
-
-def _version(text: str) -> Version | None:
-    try:
-        return Version(text)
-    except ValueError:
-        # No version, or one with a number of thousands of digits.
-        return None
 
 
 def spec_to_dict(spec: EnvironmentSpec) -> dict[str, Any]:

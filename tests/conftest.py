@@ -46,10 +46,6 @@ _NEEDS = {
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Report tests as not run whose needs are missing here; where CI=true they are run, and fail."""
-    for item in items:
-        if "tests/images/" in item.nodeid:
-            # They look at what the one daemon has: never two at a time.
-            item.add_marker(pytest.mark.xdist_group("docker"))
     if os.environ.get("CI") == "true":
         return
     for item in items:

@@ -70,7 +70,17 @@ if [ "${CI:-}" = "true" ]; then
     fi
 fi
 status=0
-# Two at a time: most of what a test does is to wait. What drives the Docker daemon stays together (tests/conftest.py).
-.venv/bin/python -m pytest -n 2 --dist loadgroup -m "$tier" "$@" || status=$?
+if [ "$#" -eq 0 ] && [ "$tier" != "soak" ]; then
+    # Those that drive the Docker daemon beside all others, since most of what a test does is to wait. Never two of them
+    # at a time: they look at what the one daemon has.
+    mkdir -p .cache
+    .venv/bin/python -m pytest -m "$tier" tests/images >.cache/images.log 2>&1 &
+    images=$!
+    .venv/bin/python -m pytest -m "$tier" --ignore tests/images || status=$?
+    wait "$images" || status=$?
+    cat .cache/images.log
+else
+    .venv/bin/python -m pytest -m "$tier" "$@" || status=$?
+fi
 [ -z "$daemon" ] || kill "$daemon"
 exit "$status"

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import urlencode, urljoin
 
+from envbuild import web
 from envbuild.errors import ImageError, Interrupted, RegistryRefused, RegistryUnreachable
 from envbuild.images.credentials import Answer, Call, Login
 from envbuild.images.manifest import (
@@ -60,13 +61,11 @@ class Conversation(AbstractContextManager["Conversation"]):
     def __init__(self, reference: Reference, actions: str) -> None:
         # Imported here: most commands talk to no registry.
         import httpx
-        import truststore
 
         self.reference = reference
         self.scope = f"repository:{reference.repository}:{actions}"
         self._stopped = threading.Event()
-        self._client = httpx.Client(
-            verify=truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+        self._client = web.client(
             timeout=httpx.Timeout(_ANSWER_SECONDS, connect=_CONNECT_SECONDS),
             # This machine is not behind its own proxy.
             trust_env=not reference.is_plain,

@@ -16,8 +16,9 @@ from envbuild.interpreters import Interpreter
 from envbuild.lock import Change
 from envbuild.model import Notice
 from envbuild.override.merging import Override
+from envbuild.python_demand import PythonDemand
 from envbuild.requirement import Demand, Lines, Reading, read_file, read_line
-from envbuild.spec import EnvironmentSpec, PythonDemand
+from envbuild.spec import EnvironmentSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

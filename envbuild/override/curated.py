@@ -16,7 +16,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from packaging.version import InvalidVersion, Version
 
-from envbuild import document
+from envbuild import document, web
 from envbuild.errors import (
     EnvironmentUnknown,
     EnvironmentUnreachable,
@@ -251,20 +251,14 @@ def _fetch(url: str) -> bytes | None:
 
     :raises EnvironmentUnreachable: it does not answer, or refuses us.
     """
-    # Imported here: only who has curated environments at a URL needs it, and it costs more than the rest of a start.
-    import ssl
-
-    import httpx
-    import truststore
+    import httpx  # only who has curated environments at a URL needs it
 
     shown = without_userinfo(url)
     login = urlsplit(Indexes(main=url).logged_in().main or url)
     auth = (unquote(login.username or ""), unquote(login.password or "")) if login.username or login.password else None
     try:
         with (
-            httpx.Client(
-                verify=truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT), timeout=_TIMEOUT_SECONDS, follow_redirects=True
-            ) as client,
+            web.client(timeout=_TIMEOUT_SECONDS, follow_redirects=True) as client,
             # Credentials go by the header, which is left out where a redirect leads to another host.
             client.stream("GET", shown, auth=auth, headers={"Accept-Encoding": "identity"}) as answer,
         ):

@@ -13,9 +13,9 @@ from packaging.version import Version
 from envbuild import conda_names
 from envbuild.redaction import without_userinfo
 from envbuild.repairs import releases
-from envbuild.repairs.attempt import Attempt, Failure, is_named, not_built, version_of
+from envbuild.repairs.attempt import Attempt, Failure, is_named, not_built
 from envbuild.repairs.packages import CONDA_BUILDS
-from envbuild.requirement import Demand
+from envbuild.requirement import Demand, version_of
 from envbuild.spec import MLFLOW_NAMES
 
 # How many releases of one package are tried in turn, each of which may have to be built to be told from the next.

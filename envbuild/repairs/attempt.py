@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 
 from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion, Version
 
 from envbuild.asof import Ask
 from envbuild.model import Notice
@@ -125,11 +124,3 @@ def not_built(words: str) -> str | None:
 def is_named(demand: Demand, words: str) -> bool:
     """Whether the engine's words name a demand's package."""
     return re.search(rf"(?<![\w.-]){re.escape(demand.name or '')}(?![\w-])", words) is not None
-
-
-def version_of(text: str) -> Version | None:
-    """A version; ``None`` for what is none."""
-    try:
-        return Version(text)
-    except InvalidVersion:
-        return None

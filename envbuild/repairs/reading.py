@@ -9,10 +9,11 @@ from dataclasses import replace
 from packaging.version import Version
 
 from envbuild.model import Notice
+from envbuild.python_demand import PythonDemand
 from envbuild.repairs.packages import DUMMIES, FOREIGN, NO_RELEASE, OF_THE_SYSTEM, SAME_HERE
 from envbuild.repairs.rules import Switch
 from envbuild.requirement import Demand
-from envbuild.spec import MLFLOW_NAMES, EnvironmentSpec, PythonDemand
+from envbuild.spec import MLFLOW_NAMES, EnvironmentSpec
 
 _OLDEST_PYTHON = (3, 6)
 # From 2.15 on mlflow no longer imports pkg_resources, which setuptools brings.

@@ -30,7 +30,8 @@ TABLE = (
     ("interpreters",),
     ("asof", "projects", "uv"),
     ("indexes", "spec"),
-    ("flavors",),
+    ("flavors", "python_demand"),
+    ("conda_env",),
     ("pylock",),
     ("lock", "requirement"),
     ("model",),
@@ -46,6 +47,7 @@ TABLE = (
         "redaction",
         "system_packages",
         "target",
+        "web",
         "worker",
     ),
 )

@@ -11,9 +11,9 @@ from packaging.utils import canonicalize_name
 from samples import MODELS, WITH_CONDA, asked_for, codes, spec_of
 
 from envbuild import conda_names
+from envbuild.conda_env import read_conda_spec
 from envbuild.conda_names import CONDA_TOOLS, FOREIGN, NATIVE, RENAMED, SAME, known
 from envbuild.errors import Place, SpecError
-from envbuild.requirement import read_conda_spec
 from envbuild.spec import EnvironmentSpec
 
 FIXTURES = sorted(MODELS.rglob("conda.yaml"))

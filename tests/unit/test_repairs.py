@@ -23,6 +23,7 @@ from envbuild.interpreters import Interpreter
 from envbuild.lock import PYTHON_REPAIRS
 from envbuild.model import Notice
 from envbuild.projects import File, Project
+from envbuild.python_demand import PythonDemand
 from envbuild.question import Question
 from envbuild.repairs import packages, reading, releases, resolving, wheels
 from envbuild.repairs.attempt import BUILD_FLOOR, BUILD_TOOLS, AnotherPython, Attempt, Failure
@@ -30,7 +31,7 @@ from envbuild.repairs.reading import mend
 from envbuild.repairs.rules import RULES, Switch
 from envbuild.requirement import Demand
 from envbuild.settings import Settings
-from envbuild.spec import EnvironmentSpec, PythonDemand
+from envbuild.spec import EnvironmentSpec
 from envbuild.target import here
 
 SAFE, ALL, NONE = Switch(level="safe"), Switch(level="all"), Switch(level="none")
