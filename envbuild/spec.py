@@ -383,6 +383,8 @@ def spec_to_dict(spec: EnvironmentSpec) -> dict[str, Any]:
         "index_lines": [
             {"option": i.option, "url": redacted(i.url), "place": _place(i.place)} for i in spec.index_lines
         ],
+        "excluded": [demand.text for demand in spec.excluded],
+        "overrides": [change.to_dict() for change in spec.overrides],
         "digest": spec.digest(),
     }
 

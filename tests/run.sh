@@ -76,8 +76,10 @@ if [ "$#" -eq 0 ] && [ "$tier" != "soak" ]; then
     mkdir -p .cache
     .venv/bin/python -m pytest -m "$tier" tests/images >.cache/images.log 2>&1 &
     images=$!
+    trap 'kill "$images" 2>/dev/null || true' EXIT
     .venv/bin/python -m pytest -m "$tier" --ignore tests/images || status=$?
     wait "$images" || status=$?
+    trap - EXIT
     cat .cache/images.log
 else
     .venv/bin/python -m pytest -m "$tier" "$@" || status=$?

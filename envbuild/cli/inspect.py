@@ -61,6 +61,8 @@ def _screen(found: Inspection) -> str:
         _section("Requirements", _requirements(found)),
         _lock(found),
     ]
+    if spec.overrides:
+        sections.append(_section("Overrides", [(str(change), "") for change in spec.overrides]))
     if spec.index_lines:
         sections.append(_section("Indexes", [(redacted(i.url), _where(i.place, model.path)) for i in spec.index_lines]))
     sections.append(_points("Repairs", [(f"{n.code}: {n.message}", n.place) for n in found.repairs], model.path))
