@@ -31,6 +31,8 @@ class LocalIndex:
         self.lasting = False
         """Whether a project's page may be kept, as the public index says of its own for a while."""
         self.requests: list[str] = []
+        self.absent = 404
+        """What it says of what it does not have."""
         self.folders = {"simple"}
         """Where its projects' pages lie."""
         self.status: int | None = None
@@ -130,7 +132,7 @@ class _Handler(BaseHTTPRequestHandler):
             content = self.index.file(parts[1])
             answer = None if content is None else ("application/octet-stream", content)
         if answer is None:
-            self._answer(404, "text/plain", b"no")
+            self._answer(self.index.absent, "text/plain", b"no")
         else:
             self._answer(200, *answer)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -146,9 +147,16 @@ def _offered(builds: Mapping[str, str], question: Question, wanted: Wanted) -> d
     """Those of the builds that there are for the target."""
     if question.settings.offline:
         raise IndexUnreachable("the network is not to be used", hint="run once without --offline")
-    indexes = Indexes(main=wanted.folder)
-    projects = read_projects(builds, indexes, wanted.folder, seconds=_TIMEOUT_SECONDS)
+    projects = _asked("torch", wanted)
+    for name in builds.keys() - projects.keys():
+        # To whoever keeps such folders as plain files, what is not there is often forbidden.
+        with suppress(IndexUnreachable):
+            projects |= _asked(name, wanted)
     return {name: text for name, text in builds.items() if _has(projects.get(name), Version(text), question)}
+
+
+def _asked(name: str, wanted: Wanted) -> dict[str, Project]:
+    return read_projects([name], Indexes(main=wanted.folder), wanted.folder, seconds=_TIMEOUT_SECONDS)
 
 
 def _has(project: Project | None, version: Version, question: Question) -> bool:

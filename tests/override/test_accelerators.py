@@ -47,6 +47,14 @@ def test_without_a_gpu_the_build_for_the_processor_is_taken_and_installed(kit: K
     assert run_python(built.environment.path, "import torch; print(torch.version)") == "1.0+cpu"
 
 
+def test_a_sibling_that_has_no_build_of_its_own_is_left_as_it_is(
+    kit: Kit, make_model: MakeModel, pytorch: LocalIndex
+) -> None:
+    pytorch.files = [file for file in pytorch.files if file.project == "torch"]
+    pytorch.absent = 403
+    assert versions(kit.lock(make_model(pip=["torchvision"]))) == {"torch": "1.0+cpu", "torchvision": "1.0"}
+
+
 def test_with_a_gpu_what_the_index_has_is_taken(
     kit: Kit, make_model: MakeModel, pytorch: LocalIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
