@@ -61,18 +61,15 @@ def settings_from(given: Mapping[str, Any], environ: Mapping[str, str] | None = 
         settings = Settings.from_environ(environ, **stated)
     if settings.environment is not None:
         from envbuild.override import curated
+        from envbuild.override.values import is_path
 
         found = curated.find(settings.environment, settings)
         # From now on this very version, whatever is published meanwhile.
-        exact = f"{found.name}:{found.version}" if _is_named(settings.environment) else settings.environment
+        exact = settings.environment if is_path(settings.environment) else f"{found.name}:{found.version}"
         stated = {**_added_up(dict(found.given), stated), "environment": exact}
         settings = Settings.from_environ(environ, **stated)
     _check(settings)
     return settings
-
-
-def _is_named(environment: str) -> bool:
-    return "/" not in environment and not environment.endswith((".yaml", ".yml"))
 
 
 def _with_file(stated: dict[str, Any], read: OverrideFile, settings: Settings) -> dict[str, Any]:
@@ -217,7 +214,8 @@ def _record(settings: Settings, files: tuple[OverrideFile, ...]) -> tuple[Change
         value = getattr(settings, name)
         if name not in _NOT_RECORDED and value != _default(name):
             shown = " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-            if name == "environment" and not _is_named(shown):
+            if name == "environment":
+                # Of a path, the file's own name; a name holds no slash.
                 shown = Path(shown).name
             record.append(_change(name, shown, places.get(name)))
     return tuple(record)
