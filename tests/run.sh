@@ -70,11 +70,16 @@ if [ "${CI:-}" = "true" ]; then
     fi
 fi
 status=0
+heeding_interrupts="import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
 if [ "$#" -eq 0 ] && [ "$tier" != "soak" ]; then
     # Those that drive the Docker daemon beside all others, since most of what a test does is to wait. Never two of them
     # at a time: they look at what the one daemon has.
     mkdir -p .cache
-    .venv/bin/python -m pytest -m "$tier" tests/images >.cache/images.log 2>&1 &
+    # A shell has what it puts into the background ignore interrupts, and some tests send them.
+    .venv/bin/python -c "$heeding_interrupts" -m pytest -m "$tier" tests/images >.cache/images.log 2>&1 &
     images=$!
     trap 'kill "$images" 2>/dev/null || true' EXIT
     .venv/bin/python -m pytest -m "$tier" --ignore tests/images || status=$?
