@@ -6,8 +6,11 @@
 
     envbuild.predict("./model", frame)  # one answer
 
-    with envbuild.load_model("./model") as model:  # many, from one worker
+    with envbuild.load_model("./model", workers=2) as model:  # many, from two workers
         model.predict(frame)
+
+    async with envbuild.load_model_async("./model") as model:  # likewise, in asyncio
+        await model.predict(frame)
 
 ``inspect``, ``lock`` and ``build`` give the steps before that one by one. Errors are of :mod:`envbuild.errors`.
 """
@@ -19,20 +22,24 @@ import types
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from envbuild.api import LoadedModel, build, check, diff, explain, inspect, load_model, lock, predict
+    from envbuild.api import LoadedModel, batch, build, check, diff, explain, inspect, load_model, lock, predict
+    from envbuild.asynchronous import AsyncLoadedModel, load_model_async
     from envbuild.errors import EnvbuildError
 
 __version__ = "0.1.0"
 __all__ = [
+    "AsyncLoadedModel",
     "EnvbuildError",
     "LoadedModel",
     "__version__",
+    "batch",
     "build",
     "check",
     "diff",
     "explain",
     "inspect",
     "load_model",
+    "load_model_async",
     "lock",
     "predict",
 ]
@@ -62,6 +69,10 @@ def __getattr__(name: str) -> Any:
         from envbuild.errors import EnvbuildError
 
         return EnvbuildError
+    if name in ("AsyncLoadedModel", "load_model_async"):
+        from envbuild import asynchronous
+
+        return getattr(asynchronous, name)
     if name in __all__:
         from envbuild import api
 

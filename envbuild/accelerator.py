@@ -16,7 +16,7 @@ FAMILY = ("torch", "torchaudio", "torchtext", "torchvision")
 """The packages whose builds belong together."""
 AS_INDEXED = "as-indexed"
 """Whatever build the index has."""
-PYTORCH = "https://download.pytorch.org/whl"
+PYTORCH_HOST = "download.pytorch.org"
 _NAMED = re.compile(r"cpu|cu\d{2,3}|rocm\d+(\.\d+)*|xpu")
 # What the drivers of NVIDIA's and AMD's GPUs put there.
 _DRIVERS = ("/proc/driver/nvidia/version", "/dev/nvidiactl", "/dev/kfd")
@@ -41,7 +41,8 @@ def chosen(setting: str) -> str:
 
 def folder(build: str, torch_index: str | None) -> str:
     """Where the packages of a build lie, a folder each."""
-    return f"{(torch_index or PYTORCH).rstrip('/')}/{build}"
+    index = torch_index or f"https://{PYTORCH_HOST}/whl"
+    return f"{index.rstrip('/')}/{build}"
 
 
 def links(packages: Iterable[tuple[str, str | None]], torch_index: str | None) -> tuple[str, ...]:

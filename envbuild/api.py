@@ -6,10 +6,11 @@ Every function takes the settings of :class:`envbuild.settings.Settings` by name
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from envbuild import pipeline, request
 from envbuild.environment import Environment
@@ -19,18 +20,28 @@ from envbuild.override.merging import settings_from
 from envbuild.pipeline import Built
 
 if TYPE_CHECKING:
-    from envbuild.bridge import Worker
+    from envbuild.batching import Batch, Progress
+    from envbuild.bridge import Pool
     from envbuild.review.check import Checked
     from envbuild.review.difference import Difference
     from envbuild.review.explanation import Explanation
 
 
 class LoadedModel:
-    """A model in a worker of its own: loaded once, asked as often as one likes, ended by ``close`` or ``with``."""
+    """A model in ``workers`` workers of its own: loaded once in each, asked as often as one likes, by any threads, ended
+    by ``close`` or ``with``.
 
-    def __init__(self, worker: Worker, built: Built) -> None:
+    Each prediction goes to a worker that has none; where all have one, it waits for the first that is free. A worker that died, timed out or was ended for idling (``idle_timeout``) is followed by another at the next
+    prediction, in the same environment.
+    """
+
+    def __init__(self, worker: Pool, built: Built, *, enforces: bool = True) -> None:
+        """:param enforces: whether inputs are held against the signature."""
         self._worker = worker
         self._built = built
+        signature = built.locked.asked.model.signature if enforces else None
+        inputs = () if signature is None else signature.inputs or ()
+        self._kinds = {field.name: field.type for field in inputs} or None
 
     @property
     def lock(self) -> Lock:
@@ -42,20 +53,41 @@ class LoadedModel:
         """Where the model runs."""
         return self._built.environment
 
-    def predict(self, data: Any, params: Mapping[str, Any] | None = None) -> Any:
-        """The model's answer: lists for arrays and columns, dicts for rows, as JSON has them.
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The process ids of the workers that there are now."""
+        return self._worker.pids
 
-        :param data: a DataFrame, an ndarray, a mapping of ndarrays, or what JSON has (see
-            :func:`envbuild.request.body_of`).
-        :param params: the parameters of the signature.
+    @property
+    def busy(self) -> int:
+        """How many workers predict now, of ``workers``."""
+        return self._worker.busy
+
+    @property
+    def workers(self) -> int:
+        """How many predictions are made side by side; more wait for the first worker that is free."""
+        return self._worker.size
+
+    def predict(self, data: Any, params: Mapping[str, Any] | None = None, *, content_type: str | None = None) -> Any:
+        """The model's answer: lists for arrays and columns, dicts for rows, as JSON has them. Any thread may ask.
+
+        :param data: a DataFrame (of pandas, or of a library that speaks Arrow), a Series, an ndarray, a mapping of
+            ndarrays, what JSON has (see :func:`envbuild.request.body_of`), or bytes: a request's body as it is.
+        :param params: the parameters of the signature; with bytes they stand in the body.
+        :param content_type: what the bytes are, such as ``text/csv``; by default JSON.
         :raises InputError: the data cannot be sent, or does not fit the signature.
+        :raises ModelNotLoaded: the model was to be loaded again, and could not be.
         :raises ModelFailed: the model raised, or answered what JSON cannot hold, or ended.
         :raises Stopped: the model took too long or was killed.
         """
-        return request.answer_of(self._worker.predict(request.body_of(data, params), request.JSON).payload)
+        asked = request.question_of(
+            data, params, content_type=content_type, kinds=self._kinds, reads=self._worker.reads
+        )
+        answer = self._worker.predict(asked.payload, asked.content_type, accept=asked.accept)
+        return request.answer_of(answer.payload, answer.content_type)
 
     def close(self) -> None:
-        """End the worker; a second time does nothing."""
+        """End the workers, each when it has answered; a second time does nothing."""
         self._worker.close()
 
     def __enter__(self) -> LoadedModel:
@@ -153,21 +185,24 @@ def build(model: str | Path, **settings: Any) -> Environment:
 
 
 def load_model(model: str | Path, **settings: Any) -> LoadedModel:
-    """A model loaded in a worker, in its own environment, to be used in a ``with`` statement.
+    """A model loaded in ``workers`` workers, in its own environment, to be used in a ``with`` statement.
 
     :raises LockError: as :func:`lock`.
     :raises BuildError: as :func:`build`.
     :raises ModelNotLoaded: the model cannot be loaded.
+    :raises ConfinementUnavailable: this machine cannot keep from it what it should not have.
     """
     known = settings_from(settings)
+    for notice in pipeline.absent_variables(known):
+        warnings.warn(notice.message, stacklevel=2)
     built = pipeline.build(pipeline.lock(pipeline.ask(model, known), known), known)
-    worker = pipeline.start(built, known)
+    worker = pipeline.keep(built, known)
     try:
         worker.wait_loaded()
     except BaseException:
         worker.close()
         raise
-    return LoadedModel(worker, built)
+    return LoadedModel(worker, built, enforces=not known.no_enforce)
 
 
 def predict(model: str | Path, data: Any, params: Mapping[str, Any] | None = None, **settings: Any) -> Any:
@@ -177,3 +212,54 @@ def predict(model: str | Path, data: Any, params: Mapping[str, Any] | None = Non
     """
     with load_model(model, **settings) as loaded:
         return loaded.predict(data, params)
+
+
+def batch(
+    model: str | Path,
+    source: str | Path | Sequence[str | Path],
+    target: str | Path,
+    *,
+    on_error: Literal["stop", "skip", "null"] = "stop",
+    chunk_rows: int | None = None,
+    resume: bool = False,
+    restart: bool = False,
+    keep: Sequence[str] = (),
+    content_type: str | None = None,
+    to: Literal["csv", "jsonl", "parquet"] | None = None,
+    tell: Callable[[Progress], None] = lambda progress: None,
+    **settings: Any,
+) -> Batch:
+    """Predict every row of tables of any size, in constant memory, and write the answers in the same order.
+
+    :param source: CSV, JSON Lines and Parquet files: one or several paths, globs or folders.
+    :param target: a file, or a folder for a file each; it appears when it is complete.
+    :param on_error: what becomes of a row that fails: the batch stops, it is left out, or it becomes a row of nulls.
+    :param chunk_rows: how many rows are predicted at once; by default so many as come to 4 MiB, at most 100,000.
+    :param resume: go on where the last batch of this target ended; ``restart``: throw away what it left.
+    :param keep: columns of the input that stand before the answer.
+    :param content_type: what the source holds, where its ending does not say it; ``to``: likewise for the target.
+    :param tell: hears how far it is, after each chunk.
+    :raises InputError: an input cannot be read, or a row does not fit the signature; says which.
+    :raises ModelFailed: the model failed on a row; says which.
+    :raises Stopped: it took too long over some rows, or was killed; says which.
+    :raises UsageError: the target cannot be written, or an earlier batch of it is neither resumed nor restarted.
+    :raises EnvbuildError: as :func:`load_model`.
+    """
+    from envbuild import batching
+    from envbuild.batching import places, working
+
+    options = batching.Options(
+        on_error=on_error,
+        chunk_rows=chunk_rows,
+        resume=resume,
+        restart=restart,
+        keep=tuple(keep),
+        content_type=content_type,
+        to=to,
+    )
+    plan = places.plan([source] if isinstance(source, (str, Path)) else source, target, options)
+    known = settings_from(settings)
+    asked = pipeline.ask(model, known)
+    for notice in (*pipeline.absent_variables(known), *working.notices(asked.model)):
+        warnings.warn(notice.message, stacklevel=2)
+    return batching.run(pipeline.build(pipeline.lock(asked, known), known), known, plan, options, tell=tell)

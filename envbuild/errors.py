@@ -48,11 +48,14 @@ without a traceback; ``--json`` prints :meth:`EnvbuildError.to_dict`.
     │   ├── ModelNotLoaded                    7  model-not-loaded
     │   ├── ModelRaised                       7  model-raised
     │   ├── OutputInvalid                     7  output-invalid
+    │   ├── OutputTooLarge                    7  output-too-large
+    │   ├── ConfinementUnavailable            7  confinement-unavailable
     │   ├── CommandNotStarted                 7  command-not-started
     │   ├── WorkerExited                      7  worker-exited
     │   └── ProtocolError                     7  worker-protocol
     ├── Stopped                               8  stopped
     │   ├── TimedOut                          8  timed-out
+    │   ├── OutOfMemory                       8  out-of-memory
     │   └── WorkerKilled                      8  worker-killed
     └── Interrupted                         130  interrupted
 
@@ -387,6 +390,18 @@ class OutputInvalid(ModelFailed):
     code = "output-invalid"
 
 
+class OutputTooLarge(ModelFailed):
+    """The model's answer is longer than the limit."""
+
+    code = "output-too-large"
+
+
+class ConfinementUnavailable(ModelFailed):
+    """This machine cannot confine a worker in the way that was asked for; the model was not started."""
+
+    code = "confinement-unavailable"
+
+
 class CommandNotStarted(ModelFailed):
     """The command is not there or cannot be started."""
 
@@ -416,6 +431,12 @@ class TimedOut(Stopped):
     """The model took longer than was allowed."""
 
     code = "timed-out"
+
+
+class OutOfMemory(Stopped):
+    """The worker, or what it started, wanted more memory than it may have."""
+
+    code = "out-of-memory"
 
 
 class WorkerKilled(Stopped):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from pathlib import Path
 
 from envbuild.errors import StoreError, UsageError
@@ -15,6 +13,8 @@ def write_whole(path: Path, content: bytes) -> None:
 
     :raises UsageError: it cannot be written.
     """
+    import tempfile  # most calls write no file
+
     check_target(path)
     try:
         if path.exists() and not path.is_file():
@@ -55,6 +55,8 @@ def copy_part(source: Path, target: Path) -> None:
 
     :raises OSError: it cannot be read or written.
     """
+    import shutil
+
     target.parent.mkdir(parents=True, exist_ok=True)
     if source.is_dir():
         shutil.copytree(source, target, dirs_exist_ok=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from envbuild.accelerator import PYTORCH_HOST
 from envbuild.model import Notice
 from envbuild.redaction import redacted, with_userinfo, without_userinfo
 from envbuild.requirement import IndexLine
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     import netrc
 
 # Indexes of well-known projects that a model may name without anybody's leave.
-KNOWN_HOSTS = ("download.pytorch.org", "data.pyg.org")
+KNOWN_HOSTS = (PYTORCH_HOST, "data.pyg.org")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -84,6 +84,8 @@ class Model:
     mlflow_version: Said | None
     input_example: Path | None
     notices: tuple[Notice, ...]
+    from_type_hints: bool = False
+    """The signature, or the form of the input, comes from a Python model's type hints."""
 
     @property
     def name(self) -> str:
@@ -124,6 +126,7 @@ def read_model(path: Path | str) -> Model:
         mlflow_version=_said(root, "mlflow_version"),
         input_example=_input_example(root, directory),
         notices=tuple(notices),
+        from_type_hints=any(_is_true(root, key) for key in ("is_signature_from_type_hint", "type_hint_from_example")),
     )
 
 
@@ -214,6 +217,11 @@ def _said(node: Node, key: str) -> Said | None:
     if below.kind != "scalar" or below.text is None:
         raise ModelError(f"{key} is not a text", place=below.place)
     return Said(text=below.text.strip(), place=below.place)
+
+
+def _is_true(node: Node, key: str) -> bool:
+    below = node.get(key)
+    return below is not None and below.kind == "scalar" and below.value is True
 
 
 def _text(node: Node, key: str) -> str | None:

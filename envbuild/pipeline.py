@@ -48,7 +48,7 @@ from envbuild.store import Handout, Store
 from envbuild.store.flock import Held
 
 if TYPE_CHECKING:
-    from envbuild.bridge import Worker
+    from envbuild.bridge import Pool, Worker
     from envbuild.inspection import Inspection
     from envbuild.projects import Project
     from envbuild.store.making import Making
@@ -233,18 +233,42 @@ def start(built: Built, settings: Settings, stderr: Callable[[bytes], None] | No
 
     :param stderr: takes what the model prints; by default this process's own standard error.
     """
-    from envbuild.bridge import Worker, WorkerOptions
-
-    options = WorkerOptions(
-        nan=settings.nan,
-        load_timeout=settings.load_timeout,
-        predict_timeout=settings.predict_timeout,
-        stderr=stderr,
-    )
-    environment = built.environment
-    worker = Worker.start(environment.python, built.locked.asked.model, options, shared=environment.linked)
+    worker = _worker(built, settings, stderr)
     worker.on_end(built.lease.release)
     return worker
+
+
+def keep(built: Built, settings: Settings, stderr: Callable[[bytes], None] | None = None) -> Pool:
+    """Environment to a model that stays at hand, in ``settings.workers`` workers: one that dies is followed by another.
+
+    :param stderr: as for :func:`start`.
+    """
+    from envbuild.bridge import Pool
+
+    return Pool(
+        lambda: _worker(built, settings, stderr),
+        workers=settings.workers,
+        idle_timeout=settings.idle_timeout,
+        on_close=built.lease.release,
+    )
+
+
+def _worker(built: Built, settings: Settings, stderr: Callable[[bytes], None] | None) -> Worker:
+    from envbuild.bridge import Worker, options_of
+    from envbuild.bridge.loaders import decided
+
+    environment, model = built.environment, built.locked.asked.model
+    options = decided(options_of(settings, stderr), model, built.locked.lock)
+    return Worker.start(environment.python, model, options, shared=environment.linked, store=settings.home)
+
+
+def absent_variables(settings: Settings) -> tuple[Notice, ...]:
+    """What to say of variables that are to be passed on to the model and are not here."""
+    if not settings.pass_env:
+        return ()
+    from envbuild.bridge.environ import notices_of_absent
+
+    return notices_of_absent(settings.pass_env)
 
 
 def _lock_file(

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
 _DRAIN_SECONDS = 3.0
+# For a sentinel to end all others; what it cannot end by then, the system holds.
+_SENTINEL_SECONDS = 3.0
 # Milliseconds: what fits into the C int that poll takes.
 _LONGEST_POLL = 2**31 - 1
 
@@ -50,8 +52,10 @@ class Completed:
 class Child:
     """A started process that leads a session and a process group of its own."""
 
-    def __init__(self, popen: subprocess.Popen[bytes]) -> None:
+    def __init__(self, popen: subprocess.Popen[bytes], *, is_sentinel: bool = False) -> None:
+        """:param is_sentinel: on SIGHUP it ends what it started, beyond its group, and then itself."""
         self._popen = popen
+        self._is_sentinel = is_sentinel
 
     @property
     def pid(self) -> int:
@@ -96,12 +100,18 @@ class Child:
             if self.poll() is not None:
                 break
             self._signal(number)
+            self._signal(signal.SIGCONT)  # a process that has stopped itself heeds nothing but this and SIGKILL
             with contextlib.suppress(TimedOutWaiting):
                 self.wait(grace)
         return self.kill()
 
     def kill(self) -> int:
         """Kill what is left of the group at once, the process itself included, and reap it."""
+        if self._is_sentinel and self.poll() is None:
+            self._popen.send_signal(signal.SIGHUP)
+            self._popen.send_signal(signal.SIGCONT)
+            with contextlib.suppress(TimedOutWaiting):
+                self.wait(_SENTINEL_SECONDS)
         self._signal(signal.SIGKILL)
         return self._popen.wait()
 
@@ -158,10 +168,12 @@ def start(
     cwd: Path | None = None,
     stderr: Literal["pipe", "inherit"] = "pipe",
     dies_with_us: bool = False,
+    is_sentinel: bool = False,
 ) -> Child:
     """Start a process that is talked to over its standard input and output.
 
     :param dies_with_us: the kernel kills it when this process ends, however that ends (Linux).
+    :param is_sentinel: it ends what it started when SIGHUP tells it to, as a worker's sentinel does.
     :raises NotStarted: the program is missing or not executable.
     """
     before = _death_signal() if dies_with_us else None
@@ -180,7 +192,7 @@ def start(
         )
 
     try:
-        return Child(_SPAWNER.call(popen))
+        return Child(_SPAWNER.call(popen), is_sentinel=is_sentinel)
     except OSError as error:
         raise NotStarted(f"{argv[0]}: {error.strerror}") from error
 

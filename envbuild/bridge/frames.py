@@ -9,10 +9,12 @@ from typing import Any, Final
 
 from envbuild.errors import ProtocolError
 
-PROTOCOL: Final = 1
+PROTOCOL: Final = 3
 MAX_HEADER: Final = 64 * 1024
 MAX_PAYLOAD: Final = 1 << 40
 _CHUNK: Final = 1 << 16
+# Of a payload, read at once; most are shorter.
+_FIRST: Final = 1 << 26
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +24,7 @@ class Frame:
     id: int
     verb: str
     content_type: str = "application/json"
-    payload: bytes | bytearray = b""
+    payload: bytes | bytearray | memoryview = b""
     more: Mapping[str, Any] = field(default_factory=dict)
     """The header's other fields, such as ``nulls``."""
 
@@ -39,23 +41,38 @@ class Frame:
         return json.dumps(header).encode("ascii") + b"\n"
 
 
+class TooLong(Exception):
+    """A payload is longer than what may be read."""
+
+    def __init__(self, length: int) -> None:
+        super().__init__(length)
+        self.length = length
+
+
 class FrameReader:
     """Reads frames from something that fills a buffer, as ``readinto`` does."""
 
-    def __init__(self, readinto: Callable[[memoryview], int]) -> None:
-        """:param readinto: fills a part of the buffer and says how much; 0 is the end."""
+    def __init__(self, readinto: Callable[[memoryview], int], longest: int = MAX_PAYLOAD) -> None:
+        """
+        :param readinto: fills a part of the buffer and says how much; 0 is the end.
+        :param longest: the longest payload that is read, in bytes.
+        """
         self._readinto = readinto
+        self._longest = longest
         self._rest = b""
 
     def read(self) -> Frame | None:
         """The next frame, or ``None`` at the end, be it in the middle of a frame.
 
         :raises ProtocolError: what comes is not frames of this protocol.
+        :raises TooLong: a payload is longer than the longest; nothing can be read any more.
         """
         line = self._line()
         if line is None:
             return None
         header = _parse(line)
+        if header["length"] > self._longest:
+            raise TooLong(header["length"])
         payload = self._payload(header.pop("length"))
         if payload is None:
             return None
@@ -76,17 +93,25 @@ class FrameReader:
         return line
 
     def _payload(self, length: int) -> bytearray | None:
-        payload = bytearray(length)
-        start = min(length, len(self._rest))
-        payload[:start] = self._rest[:start]
-        self._rest = self._rest[start:]
-        view = memoryview(payload)[start:]
-        while view:
-            count = self._readinto(view)
-            if not count:
+        payload = bytearray(self._rest[:length])
+        self._rest = self._rest[length:]
+        while len(payload) < length:
+            start = len(payload)
+            # Room for what is said to come is made as it comes: a header may say anything.
+            payload.extend(bytes(min(length - start, max(start, _FIRST))))
+            if not self._fill(memoryview(payload)[start:]):
                 return None
-            view = view[count:]
         return payload
+
+    def _fill(self, view: memoryview) -> bool:
+        with view:
+            start = 0
+            while start < len(view):
+                count = self._readinto(view[start:])
+                if not count:
+                    return False
+                start += count
+        return True
 
 
 def _parse(line: bytes) -> dict[str, Any]:
@@ -99,11 +124,12 @@ def _parse(line: bytes) -> dict[str, Any]:
     version = header.get("protocol")
     if version != PROTOCOL:
         raise ProtocolError(
-            f"the worker speaks protocol {version!r}, and this envbuild speaks {PROTOCOL}",
+            f"the worker speaks protocol {repr(version)[:100]}, and this envbuild speaks {PROTOCOL}",
             hint="The worker comes with envbuild: use the same version on both sides (rebuild the image).",
         )
     kinds = {"id": int, "verb": str, "content_type": str, "length": int}
     wrong = [name for name, kind in kinds.items() if type(header.get(name)) is not kind]
+    wrong += [name for name in ("nulls", "rows") if type(header.get(name, 0)) is not int]
     if wrong or not 0 <= header["length"] <= MAX_PAYLOAD:
         raise _not_ours(line, f"lacks {', '.join(wrong) or 'a length that can be'}")
     return header

@@ -72,6 +72,15 @@ class Pipe:
             except BlockingIOError:
                 self._wait()
 
+    def has_other_end(self) -> bool:
+        """Whether anybody has the other end open; may be asked while another thread reads, writes or closes."""
+        poll = select.poll()  # one of them serves one thread at a time
+        try:
+            poll.register(self._file.fileno(), 0)  # nothing but the hang-up, which is always reported
+        except ValueError:
+            return False
+        return not poll.poll(0)
+
     def close(self) -> None:
         """Close it; twice does no harm."""
         self._file.close()

@@ -2,103 +2,81 @@
 
 from __future__ import annotations
 
-import json
 import os
 import select
-import signal
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from envbuild import process
+from envbuild.bridge import confinement, memory, tables
+from envbuild.bridge.confinement import Confinement, Launch
+from envbuild.bridge.death import death_of, out_of_memory
 from envbuild.bridge.environ import PrivateDirectories, worker_environ
-from envbuild.bridge.frames import PROTOCOL, Frame, FrameReader
+from envbuild.bridge.frames import Frame, FrameReader, TooLong
+from envbuild.bridge.messages import Ready, failure_of, load_order, reads_of, ready_of
+from envbuild.bridge.options import WorkerOptions
 from envbuild.bridge.pipes import Deadline, DeadlinePassed, Pipe
+from envbuild.bridge.prediction import Prediction
 from envbuild.bridge.stderr import StderrPump
 from envbuild.errors import (
     CommandNotStarted,
     EnvbuildError,
     InputError,
-    InputMismatch,
     ModelNotLoaded,
     ModelRaised,
+    OutOfMemory,
     OutputInvalid,
+    OutputTooLarge,
     ProtocolError,
     TimedOut,
     UsageError,
-    WorkerExited,
-    WorkerKilled,
 )
+from envbuild.request import kind_of
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from envbuild.model import Model
 
+__all__ = ["Prediction", "Worker"]
+
 WORKER_FOLDER: Final = Path(__file__).resolve().parent.parent / "worker"
 STOP_SECONDS: Final = 2.0
-_FAILURES: Final[dict[str, type[EnvbuildError]]] = {
-    kind.code: kind for kind in (InputError, InputMismatch, ModelNotLoaded, ModelRaised, OutputInvalid, ProtocolError)
-}
 # After these the worker waits for the next request.
-_IN_STEP: Final = (InputError, ModelNotLoaded, ModelRaised, OutputInvalid)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerOptions:
-    """How a worker is treated."""
-
-    nan: Literal["null", "string", "error"] = "null"
-    """What becomes of NaN and the infinities in answers."""
-    load_timeout: float | None = None
-    """Seconds from the start until the model must be loaded."""
-    predict_timeout: float | None = None
-    """Seconds for one prediction."""
-    stderr: Callable[[bytes], None] | None = None
-    """Takes what the model prints; by default it goes to this process's stderr."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ready:
-    """What a worker says of itself."""
-
-    protocol: int
-    python: str
-    loader: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prediction:
-    """An answer, as the bytes that the worker wrote."""
-
-    payload: bytes
-    content_type: str
-    nulls: int
-    """How many NaN and infinities became null."""
-
-
+_IN_STEP: Final = (InputError, ModelNotLoaded, ModelRaised, OutOfMemory, OutputInvalid, OutputTooLarge)
+# What an answer may have beyond its own limit: a failure in its place is longer than the shortest answers.
+_MARGIN: Final = 1 << 16
+# Up to so many bytes a payload is copied behind its header, so that both are one write.
+_TOGETHER: Final = 1 << 16
 _DEFAULTS: Final = WorkerOptions()
 
 
 class Worker:
     """One process with one model in it. One request at a time; other threads wait their turn."""
 
-    def __init__(self, child: process.Child, private: PrivateDirectories, options: WorkerOptions) -> None:
+    def __init__(self, child: process.Child, options: WorkerOptions, launch: Launch, tidy: ExitStack) -> None:
+        """
+        :param launch: how it was started.
+        :param tidy: removes what is this worker's own, once it has ended.
+        """
         self._child = child
-        self._private = private
         self._options = options
+        self._launch = launch
+        self._tidy = tidy
         self._lock = threading.RLock()
         self._requests = 0
         self._ready: Ready | None = None
         self._loaded = False
+        self._reads: frozenset[str] = frozenset()
         self._fault: EnvbuildError | None = None
         self._closed = False
         self._input = Pipe(child.stdin, select.POLLOUT)
         self._output = Pipe(child.stdout, select.POLLIN)
-        self._frames = FrameReader(self._output.readinto)
+        longest = () if options.max_output is None else (options.max_output + _MARGIN,)
+        self._frames = FrameReader(self._output.readinto, *longest)
         self._stderr = StderrPump(child.stderr, options.stderr)
         self._load_deadline = Deadline(options.load_timeout)
         self._ended = threading.Event()
@@ -107,23 +85,41 @@ class Worker:
         reap.start()
 
     @classmethod
-    def start(cls, python: Path, model: Model, options: WorkerOptions = _DEFAULTS, *, shared: bool = False) -> Worker:
+    def start(
+        cls,
+        python: Path,
+        model: Model,
+        options: WorkerOptions = _DEFAULTS,
+        *,
+        shared: bool = False,
+        store: Path | None = None,
+    ) -> Worker:
         """Start a worker and tell it to load the model; returns without waiting for either.
 
         :param python: the environment's interpreter.
         :param shared: the environment shares files with others: as root it gives up writing into what is read-only.
+        :param store: where those files are; with ``read_only`` nothing there can be written either.
         :raises CommandNotStarted: there is no such interpreter.
+        :raises ConfinementUnavailable: this machine cannot keep from it what it should not have.
         """
-        order, private = _load_order(model, options), PrivateDirectories()
-        argv = [str(python), "-I", "-S", str(WORKER_FOLDER), str(os.getpid()), *(["shared"] if shared else [])]
-        try:
-            worker = cls(process.start(argv, env=worker_environ(python, private)), private, options)
-        except process.NotStarted as error:
-            private.remove()
-            raise CommandNotStarted(f"the environment's Python cannot be started: {error}") from None
-        except BaseException:
-            private.remove()
-            raise
+        order = load_order(model, options)
+        with ExitStack() as tidy:
+            private = PrivateDirectories()
+            tidy.callback(private.remove)
+            environ = worker_environ(python, private, pass_env=options.pass_env, set_env=options.set_env)
+            limit = None if options.max_memory is None else memory.limited(options.max_memory)
+            if limit is not None:
+                tidy.callback(limit.remove)
+            # What cannot be written needs no more care, and that of "shared" leaves a way around mounts.
+            words = ["shared"] if shared and not options.read_only else []
+            argv = [str(python), "-I", "-S", str(WORKER_FOLDER), confinement.PARENT, *words]
+            kept = _confinement(options, model.path, python, store, private)
+            launch = confinement.launched(kept, limit, argv)
+            try:
+                child = process.start(launch.argv, env=environ, is_sentinel=True)
+            except process.NotStarted as error:
+                raise CommandNotStarted(f"the environment's Python cannot be started: {error}") from None
+            worker = cls(child, options, launch, tidy.pop_all())
         with suppress(BrokenPipeError):  # it died at once; the first to wait for it learns why
             worker._send(Frame(id=worker._next(), verb="load", payload=order))
         return worker
@@ -134,11 +130,37 @@ class Worker:
         return self._child.pid
 
     @property
+    def loading(self) -> str:
+        """What loads the model, and why, in words."""
+        return self._options.why
+
+    @property
+    def restraints(self) -> tuple[str, ...]:
+        """What is kept from it, and by what means, in words."""
+        return self._launch.restraints
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it can be asked again: it lives, by the kernel's word, and is in step with us."""
+        if self._closed or self._fault is not None or self._ended.is_set() or not self._output.has_other_end():
+            return False
+        try:
+            # Its reaper may not have heard of its end yet.
+            return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+        except ChildProcessError:
+            return False
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """The content types that its environment can parse; none before the model is loaded."""
+        return self._reads
+
+    @property
     def ready(self) -> Ready:
         """What the worker says of itself; waits until it has said it."""
         with self._lock, self._guarded(self._load_deadline, "the worker did not start"):
             if self._ready is None:
-                self._ready = _ready(self._answer(0, "ready"))
+                self._ready = ready_of(self._answer(0, "ready"))
             return self._ready
 
     def wait_loaded(self) -> None:
@@ -153,28 +175,46 @@ class Worker:
             _ = self.ready
             with self._guarded(self._load_deadline, "the model was not loaded"):
                 try:
-                    self._answer(1, "loaded")
+                    self._reads = reads_of(self._answer(1, "loaded"))
                 except EnvbuildError as error:
                     self._fault = error
                     raise
             self._loaded = True
 
-    def predict(self, payload: bytes, content_type: str = "application/json") -> Prediction:
-        """Predict; the payload goes to the worker as it is.
+    def predict(
+        self,
+        payload: bytes | memoryview,
+        content_type: str = "application/json",
+        encoding: str | None = None,
+        *,
+        accept: str | None = None,
+        keep: Sequence[str] = (),
+    ) -> Prediction:
+        """Predict; the payload goes to the worker as it is, unless the model's environment cannot parse it and ours can.
 
+        :param encoding: ``gzip``, where the payload is compressed.
+        :param accept: the content type that the answer should have; the answer's own says what it has. ``None``: JSON.
+        :param keep: columns of the input that are to stand before the answer, where it is lines of text.
         :raises InputError: the input cannot be understood (``InputMismatch``: it does not fit the signature).
         :raises ModelFailed: the model raised an exception, or answered what JSON cannot hold, or ended.
         :raises Stopped: the worker was killed, or timed out.
         """
         with self._lock:
             self.wait_loaded()
-            number = self._next()
+            if tables.is_table(content_type) and kind_of(content_type) not in self._reads:
+                payload, content_type, encoding = tables.as_json(bytes(payload), content_type, encoding)
+            number, asked = self._next(), {"content_encoding": encoding, "accept": accept, "keep": [*keep] or None}
+            more = {name: value for name, value in asked.items() if value is not None}
+            question = Frame(id=number, verb="predict", content_type=content_type, payload=payload, more=more)
             with self._guarded(Deadline(self._options.predict_timeout), "the model did not answer"):
                 with suppress(BrokenPipeError):  # the reading learns why
-                    self._send(Frame(id=number, verb="predict", content_type=content_type, payload=payload))
+                    self._send(question)
                 frame = self._answer(number, "predicted")
         return Prediction(
-            payload=bytes(frame.payload), content_type=frame.content_type, nulls=int(frame.more.get("nulls", 0))
+            payload=bytes(frame.payload),
+            content_type=frame.content_type,
+            nulls=int(frame.more.get("nulls", 0)),
+            rows=frame.more.get("rows"),
         )
 
     def on_end(self, call: Callable[[], None]) -> None:
@@ -191,6 +231,14 @@ class Worker:
         for call in self._afterwards:
             call()
 
+    def kill(self) -> None:
+        """End the worker and all that it started at once, from any thread, be it in the middle of a request."""
+        self._child.kill()
+
+    def catch_up(self) -> None:
+        """Wait until what the model has printed so far is carried on."""
+        self._stderr.catch_up()
+
     def close(self) -> None:
         """End the worker and all that it started, and remove its private directories; twice does no harm."""
         with self._lock:
@@ -204,7 +252,7 @@ class Worker:
                 self._stderr.finish()
                 self._input.close()
                 self._output.close()
-                self._private.remove()
+                self._tidy.close()
 
     def _stop(self) -> None:
         """Ask it to end; it may be dead already, or busy with something else."""
@@ -251,80 +299,54 @@ class Worker:
         return self._requests
 
     def _send(self, frame: Frame) -> None:
-        self._input.write(frame.header())
-        self._input.write(frame.payload)
+        header, payload = frame.header(), frame.payload
+        if len(payload) <= _TOGETHER:
+            self._input.write(header + payload)  # else the worker wakes twice
+            return
+        self._input.write(header)
+        self._input.write(payload)
 
     def _answer(self, number: int, verb: str) -> Frame:
-        frame = self._frames.read()
+        try:
+            frame = self._frames.read()
+        except TooLong as error:
+            self._child.kill()
+            self._fault = OutputTooLarge(
+                f"the answer has {error.length} bytes, and may have {self._options.max_output}"
+            )
+            raise self._fault from None
         if frame is None:
-            raise self._death()
+            self._fault = self._death()
+            raise self._fault
         if frame.verb == "failed":
-            raise _failure(frame)
+            raise self._failure(frame)
         if (frame.id, frame.verb) != (number, verb):
             raise ProtocolError(f"the worker answered {frame.verb!r} to {frame.id}, not {verb!r} to {number}")
         return frame
+
+    def _failure(self, frame: Frame) -> EnvbuildError:
+        error, limit = failure_of(frame), self._launch.limit
+        if limit is None or not isinstance(error, (ModelNotLoaded, ModelRaised, OutOfMemory)):
+            return error
+        # It may have lost a process of its own, and not know why.
+        if isinstance(error, OutOfMemory) or limit.has_killed():
+            return out_of_memory(limit, (), error.message)
+        return error
 
     def _death(self) -> EnvbuildError:
         """How it ended, now that its end of the channel is closed."""
         self._ended.wait(STOP_SECONDS)  # it closes its files a moment before it has a status
         status = self._child.kill()
         self._stderr.finish()
-        tail = self._stderr.tail()
-        if status >= 0:
-            return WorkerExited(f"the worker exited with status {status} in the middle of its work", details=tail)
-        name = _signal_name(-status)
-        hint = None
-        if -status == signal.SIGKILL:
-            hint = "Perhaps the system ran out of memory: look for the out-of-memory killer in its log (dmesg)."
-        return WorkerKilled(f"the worker was killed by {name}", hint=hint, details=tail)
+        return death_of(status, self._stderr.tail(), self._launch)
 
 
-def _load_order(model: Model, options: WorkerOptions) -> bytes:
-    pyfunc = model.pyfunc
-    order = {
-        "model": str(model.path),
-        "loader_module": pyfunc.loader_module,
-        "data": pyfunc.data or pyfunc.data_of_flavor,
-        "direct": pyfunc.data is None and pyfunc.data_of_flavor is not None,
-        "code": pyfunc.code,
-        "config": None if pyfunc.config is None else dict(pyfunc.config),
-        "predict_fn": pyfunc.predict_fn,
-        "signature": None if model.signature is None else model.signature.to_dict(),
-        "nan": options.nan,
-    }
-    return json.dumps(order).encode()
-
-
-def _ready(frame: Frame) -> Ready:
-    facts = _object(frame)
-    if facts.get("protocol") != PROTOCOL:
-        raise ProtocolError(
-            f"the worker speaks protocol {facts.get('protocol')!r}, and this envbuild speaks {PROTOCOL}"
-        )
-    return Ready(protocol=PROTOCOL, python=str(facts.get("python")), loader=str(facts.get("loader")))
-
-
-def _failure(frame: Frame) -> EnvbuildError:
-    said = _object(frame)
-    kind = _FAILURES.get(str(said.get("code")), ProtocolError)
-    hint = None
-    if kind in (ModelNotLoaded, ModelRaised):
-        hint = "The traceback is on the worker's stderr."
-    return kind(str(said.get("message")), hint=hint)
-
-
-def _object(frame: Frame) -> dict[str, Any]:
-    try:
-        said = json.loads(frame.payload)
-    except ValueError:
-        said = None
-    if not isinstance(said, dict):
-        raise ProtocolError(f"the payload of {frame.verb!r} from the worker is not a JSON object")
-    return said
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
+def _confinement(
+    options: WorkerOptions, model: Path, python: Path, store: Path | None, private: PrivateDirectories
+) -> Confinement:
+    if not options.read_only:
+        return Confinement(network=options.network)
+    protected, own = confinement.protecting(model, python, store), private.root.resolve()
+    # Where it is a mount of its own, it can be removed by the host alone.
+    writable = (own,) if any(own.is_relative_to(path) for path in protected) else ()
+    return Confinement(network=options.network, read_only=protected, writable=writable)

@@ -21,16 +21,22 @@ COMMANDS = {
     "check": "Check that an override leaves the model's answers as they are.",
     "build": "Build a model's environment, once.",
     "predict": "Predict with a model in its own environment.",
+    "batch": "Predict a table of any size, chunk by chunk.",
     "run": "Run a command in a model's environment.",
     "image": "Make a Docker image that serves a model.",
     "verify": "Check that an environment or an image is still as it was built.",
     "envs": "List, show, pin, remove and collect environments.",
+    "workers": "List and stop the workers that stay behind for the next call.",
     "cache": "Show and clean what was downloaded and compiled.",
     "doctor": "Look at what envbuild needs on this machine.",
     "completion": "Print the shell completion script.",
 }
 # The commands of those that are groups.
-SUBCOMMANDS = {"envs": ("list", "show", "gc", "rm", "pin"), "cache": ("dir", "size", "clean")}
+SUBCOMMANDS = {
+    "envs": ("list", "show", "gc", "rm", "pin"),
+    "workers": ("list", "stop"),
+    "cache": ("dir", "size", "clean"),
+}
 
 
 class _Commands(click.Group):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from envbuild.cli.options import lock_options, model_argument, output_options, settings_from
+from envbuild.cli.options import lock_options, model_argument, output_options, settings_from, worker_options
 from envbuild.cli.output import open_output
 
 if TYPE_CHECKING:
@@ -27,8 +27,7 @@ _NUMBERS = ("tolerance", "absolute_tolerance")
 @click.option("--tolerance", type=float, metavar="NUMBER", help="Part by which numbers may differ (default: 1e-6).")
 @click.option("--absolute-tolerance", type=float, metavar="NUMBER", help="Or by how much (default: 1e-9).")
 @click.option("--report", "target", type=click.Path(path_type=Path), help="Write a report to this .md or .json file.")
-@click.option("--load-timeout", type=float, metavar="SECONDS", help="How long loading the model may take.")
-@click.option("--predict-timeout", type=float, metavar="SECONDS", help="How long the prediction may take.")
+@worker_options
 @lock_options
 @output_options
 def command(model: Path, target: Path | None, **options: Any) -> int:
@@ -37,6 +36,7 @@ def command(model: Path, target: Path | None, **options: Any) -> int:
     The input is the model's own example, or one made from its signature. Without an override it is only seen whether
     the model works. The exit code is 0 where the answers are the same, 10 where they differ, 11 where something fails.
     """
+    from envbuild import pipeline
     from envbuild.review import check, report
 
     with open_output(options, "check") as output:
@@ -44,7 +44,7 @@ def command(model: Path, target: Path | None, **options: Any) -> int:
         given = _options(options)
         settings = settings_from(options)
         found = check.check(model, settings, given, output.report, output.model_stderr())
-        notices = [notice for one in found.tried for notice in one.notices]
+        notices = [*pipeline.absent_variables(settings), *(notice for one in found.tried for notice in one.notices)]
         output.notices(notices)
         if target is not None:
             report.write(found, target)

@@ -142,11 +142,9 @@ def _field(field: Field) -> str:
 
 
 def _where(place: Place | None, model: Path) -> str:
-    if place is None:
-        return ""
-    path = Path(place.file)
-    name = str(path.relative_to(model)) if path.is_relative_to(model) else place.file
-    return name if place.line is None else f"{name}:{place.line}"
+    from envbuild.review.reasons import where
+
+    return "" if place is None else where(place, model)
 
 
 def _suffix(place: Place | None, model: Path) -> str:

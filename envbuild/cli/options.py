@@ -72,6 +72,24 @@ _HOW_TO_LOCK = (
     ),
     click.option("--retry", is_flag=True, default=None, help="Try again at once what failed a moment ago."),
 )
+_WORKER = (
+    click.option(
+        "--loader",
+        type=click.Choice(["auto", "mlflow", "direct"]),
+        help="What loads the model (default: our own loader where that gives the same answers, else mlflow).",
+    ),
+    click.option("--no-enforce", is_flag=True, default=None, help="Leave it to the model what fits its signature."),
+    click.option("--load-timeout", type=float, metavar="SECONDS", help="How long loading the model may take."),
+    click.option("--predict-timeout", type=float, metavar="SECONDS", help="How long the prediction may take."),
+    click.option("--max-memory", metavar="SIZE", help="What the model may take (2GB, 500MiB)."),
+    click.option("--max-output", metavar="SIZE", help="How long the answer may be."),
+    click.option("--no-network", is_flag=True, default=None, help="Let the model reach nothing but itself."),
+    click.option(
+        "--read-only", is_flag=True, default=None, help="Let the model change neither its files nor its packages."
+    ),
+    click.option("--pass-env", multiple=True, metavar="NAME", help="Let the model see this variable of ours."),
+    click.option("--set-env", multiple=True, metavar="NAME=VALUE", help="Let the model see this variable."),
+)
 
 
 def _all(options: tuple[Callable[[Function], Function], ...]) -> Callable[[Function], Function]:
@@ -96,6 +114,11 @@ def spec_options(function: Function) -> Function:
 def lock_options(function: Function) -> Function:
     """What changes how a spec is locked and an environment is found; those of the spec included."""
     return _all((*_SPEC, *_WHICH_LOCK, *_HOW_TO_LOCK))(function)
+
+
+def worker_options(function: Function) -> Function:
+    """How the worker is treated: what it may take, reach and see."""
+    return _all(_WORKER)(function)
 
 
 def settings_from(options: dict[str, Any]) -> Settings:

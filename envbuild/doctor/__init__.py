@@ -10,7 +10,7 @@ none is waited for longer than its time.
 ``place``         the store's directory and its file system
 ``network``       the indexes, the place of curated environments
 ``programs``      what single models need: compilers, git, Java, a GPU
-``surroundings``  Docker, namespaces, the extras of envbuild
+``surroundings``  Docker, what workers can be kept from, the extras of envbuild
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ CHECKS = (
     Check(group=_MODELS, name="Java", look=programs.java, seconds=10.0),
     Check(group=_MODELS, name="GPU", look=programs.gpu, seconds=10.0),
     Check(group=_MORE, name="Docker", look=surroundings.docker, seconds=10.0),
-    Check(group=_MORE, name="user namespaces", look=surroundings.namespaces, seconds=10.0),
+    Check(group=_MORE, name="confinement", look=surroundings.confinement, seconds=20.0),
     Check(group=_MORE, name="extras", look=surroundings.extras, seconds=10.0),
 )
 # There is nothing to look at where these settings are not set.

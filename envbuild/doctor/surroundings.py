@@ -1,48 +1,31 @@
-"""Surroundings: the Docker daemon, namespaces, and the extras of envbuild that are installed."""
+"""Surroundings: the Docker daemon, what workers can be kept from, and the extras of envbuild that are installed."""
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
+from pathlib import Path
 
 from packaging.version import InvalidVersion, Version
 
-from envbuild import process
 from envbuild.doctor.finding import Finding, State
-from envbuild.doctor.programs import ANSWER_SECONDS
-from envbuild.errors import DockerUnavailable
+from envbuild.errors import ConfinementUnavailable, DockerUnavailable
 from envbuild.settings import Settings
 
 OLDEST_DOCKER = "20.10"
+_ANY_SIZE = 2**30
+_INSTALL_BUBBLEWRAP = "allow this user namespaces of its own, or install bubblewrap"
 
 # By extra: the modules that it brings, what it is for, and what does not work without it.
 EXTRAS = {
+    "arrow": (("pyarrow",), "Parquet and Arrow files can be sent to models whose own environment reads them"),
     "docker": (("docker", "cyclonedx"), "envbuild image does not work; everything else does"),
     "serve": (
         ("starlette", "uvicorn"),
         "the server of images cannot be started on this machine; images bring their own",
     ),
 }
-
-# Namespaces belong to a process: a child tries it.
-_NAMESPACES = """
-import ctypes, os, sys
-libc = ctypes.CDLL(None, use_errno=True)
-user, group = os.geteuid(), os.getegid()
-NEW_USER, NEW_MOUNTS, NO_NEW_PRIVILEGES = 0x10000000, 0x00020000, 38
-try:
-    if libc.unshare(NEW_USER | NEW_MOUNTS) != 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-    for name, text in (("setgroups", "deny"), ("uid_map", "0 %d 1" % user), ("gid_map", "0 %d 1" % group)):
-        with open("/proc/self/" + name, "w") as file:
-            file.write(text)
-    if libc.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "no-new-privileges is refused")
-except OSError as error:
-    sys.exit(error.strerror)
-"""
 
 
 def docker(settings: Settings) -> Iterator[Finding]:
@@ -83,21 +66,34 @@ def _is_older(version: str) -> bool:
         return False
 
 
-def namespaces(settings: Settings) -> Iterator[Finding]:
-    """Whether this user can have namespaces of its own, which models could be shut in one day."""
+def confinement(settings: Settings) -> Iterator[Finding]:
+    """What a worker can be kept from on this machine, and by what means."""
     del settings
-    try:
-        done = process.run([sys.executable, "-I", "-S", "-c", _NAMESPACES], env={}, timeout=ANSWER_SECONDS)
-        fine, said = done.returncode == 0, (done.stderr.splitlines() or ["they cannot be made"])[-1]
-    except (process.NotStarted, process.TimedOutWaiting):
-        fine, said = False, "they cannot be tried"
-    bubblewrap = "is installed" if shutil.which("bwrap") else "is not installed"
+    from envbuild.bridge import memory
+
+    limit = memory.limited(_ANY_SIZE)
+    limit.remove()
+    by_group = limit.means == "cgroup"
     yield Finding(
-        name="user namespaces",
-        state="fine" if fine else "missing",
-        found=f"{'they work for this user' if fine else f'this user has none: {said}'}; bubblewrap {bubblewrap}",
-        without="everything works: nothing needs them yet",
+        name="memory limit",
+        state="fine" if by_group else "missing",
+        found="control groups can be made" if by_group else "this user can make no control group: RLIMIT_DATA is used",
+        without="--max-memory holds for each process of a worker, not for all of them together",
     )
+    yield _confinement("no network", "--no-network", network=False)
+    yield _confinement("read-only", "--read-only", network=True)
+
+
+def _confinement(name: str, option: str, *, network: bool) -> Finding:
+    from envbuild.bridge.confinement import Confinement, means_of
+
+    wanted = Confinement(network=network, read_only=() if not network else (Path(sys.prefix).resolve(),))
+    without = f"{option} is refused; everything else works"
+    try:
+        found = f"{means_of(wanted)} can do it"
+    except ConfinementUnavailable as error:
+        return Finding(name=name, state="missing", found=error.message, without=without, hint=_INSTALL_BUBBLEWRAP)
+    return Finding(name=name, state="fine", found=found, without=without)
 
 
 def extras(settings: Settings) -> Iterator[Finding]:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from packaging.utils import canonicalize_name
 
 from envbuild.lock import PYTHON_REPAIRS, Lock, LockedPackage
 from envbuild.model import Notice
 from envbuild.requirement import Demand
-from envbuild.settings import Settings
+from envbuild.settings import EVERY_PACKAGE, Settings, names_package
 from envbuild.spec import EnvironmentSpec
-
-_ALL = ":all:"
 
 
 def unmet(lock: Lock, spec: EnvironmentSpec, settings: Settings) -> tuple[str, ...]:
@@ -49,15 +47,10 @@ def _unmet_by(package: LockedPackage | None, demand: Demand, *, needed: bool) ->
 
 def _wrong_forms(lock: Lock, settings: Settings) -> Iterator[str]:
     for package in lock.packages:
-        if package.is_built and (settings.no_build or names(settings.only_binary, package.name)):
+        if package.is_built and (settings.no_build or names_package(settings.only_binary, package.name)):
             yield f"it has no wheel of {package.name}, and wheels alone are asked for"
-        if package.kind == "wheel" and names(settings.no_binary, package.name):
+        if package.kind == "wheel" and names_package(settings.no_binary, package.name):
             yield f"it has a wheel of {package.name}, and --no-binary is asked for"
-
-
-def names(options: Iterable[str], name: str) -> bool:
-    """Whether an option's packages, or ``:all:``, include one."""
-    return any(option == _ALL or canonicalize_name(option) == name for option in options)
 
 
 def unused(lock: Lock, spec: EnvironmentSpec, settings: Settings) -> tuple[Notice, ...]:
@@ -82,6 +75,6 @@ def _unused(lock: Lock, spec: EnvironmentSpec, settings: Settings) -> Iterator[N
             yield Notice(code="override-unused", message=f"{said} ({file})")
     for option, listed in (("only-binary", settings.only_binary), ("no-binary", settings.no_binary)):
         for name in listed:
-            if name != _ALL and canonicalize_name(name) not in had:
+            if name != EVERY_PACKAGE and canonicalize_name(name) not in had:
                 message = f"--{option} {name} changes nothing: the environment has no {name}"
                 yield Notice(code="override-unused", message=message)

@@ -66,7 +66,7 @@ def settings_from(given: Mapping[str, Any], environ: Mapping[str, str] | None = 
         found = curated.find(settings.environment, settings)
         # From now on this very version, whatever is published meanwhile.
         exact = settings.environment if is_path(settings.environment) else f"{found.name}:{found.version}"
-        stated = {**_added_up(dict(found.given), stated), "environment": exact}
+        stated = {**_added_up(found.given, stated), "environment": exact}
         settings = Settings.from_environ(environ, **stated)
     _check(settings)
     return settings
@@ -85,10 +85,10 @@ def _with_file(stated: dict[str, Any], read: OverrideFile, settings: Settings) -
                 f"({read.places[name]})",
                 hint="change one of them",
             )
-    return _added_up(dict(read.given), stated)
+    return _added_up(read.given, stated)
 
 
-def _added_up(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+def _added_up(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """Settings over others: what stands above wins, and lists add up."""
     both = {name: (*below[name], *above[name]) for name in _ADD_UP if name in below and name in above}
     return {**below, **above, **both}

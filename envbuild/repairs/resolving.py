@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timezone
 
-from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from envbuild.model import Notice
@@ -18,10 +17,9 @@ from envbuild.repairs import absences, dates, pins, pythons, wheels
 from envbuild.repairs.attempt import BUILD_FLOOR, BUILD_TOOLS, AnotherPython, Attempt, Failure
 from envbuild.repairs.packages import BROKEN_METADATA, COMPILED, HARD_TO_BUILD
 from envbuild.repairs.rules import Switch
+from envbuild.settings import names_package
 from envbuild.spec import MLFLOW_NAMES
 
-# Every package, in options of pip's.
-ALL = ":all:"
 # setuptools 82 (February 2026) is the first without pkg_resources, which mlflow before 2.15 imports.
 _NO_PKG_RESOURCES = datetime(2026, 2, 1, tzinfo=timezone.utc)
 
@@ -60,7 +58,7 @@ def _wheels_only(question: Question, switch: Switch) -> frozenset[str]:
     # Of a pin there is no other release, and where there is a wheel of it, it is taken anyway; where there is none, it
     # may be worth another Python.
     kept = HARD_TO_BUILD if switch.allows("neighbouring-python") else frozenset()
-    built = COMPILED if ALL in question.settings.no_binary else set(map(canonicalize_name, question.settings.no_binary))
+    built = {name for name in COMPILED if names_package(question.settings.no_binary, name)}
     return COMPILED - built - ({demand.name for demand in question.spec.demands if demand.pin is not None} - kept)
 
 

@@ -7,7 +7,6 @@ What goes wrong on the way is a result and no error: that is what is asked for h
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from envbuild import pipeline, request
+from envbuild.bridge.stderr import Tail
 from envbuild.errors import BuildError, EnvbuildError, InputError, LockError, ModelFailed, Stopped, UsageError
 from envbuild.lock import Change, Lock
 from envbuild.model import Notice, read_model
@@ -36,7 +36,6 @@ Sink = Callable[[bytes], None]
 EXIT_CODES: Mapping[Result, int] = {"works": 0, "same": 0, "different": 10, "fails": 11}
 # Those with the exit codes 4 to 8: what an environment or the model in it can do wrong.
 _FAILURES = (LockError, BuildError, InputError, ModelFailed, Stopped)
-_KEPT_BYTES, _KEPT_LINES = 8192, 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,7 +239,7 @@ class _Trial:
     def __init__(self, which: Which, settings: Settings, report: Report, stderr: Sink | None) -> None:
         self._settings = settings
         self._report = report
-        self._tail = _Tail(stderr)
+        self._tail = Tail(stderr)
         self._stage: Stage = "lock"
         self._seconds: dict[Stage, float] = {}
         self._known = Tried(which=which)
@@ -303,27 +302,3 @@ class _Trial:
             yield
         finally:
             self._seconds[stage] = time.monotonic() - began
-
-
-class _Tail:
-    """Carries on what a model prints, and keeps the end of it."""
-
-    def __init__(self, sink: Sink | None) -> None:
-        self._sink = sink or _write
-        self._kept = b""
-
-    def __call__(self, chunk: bytes) -> None:
-        self._kept = (self._kept + chunk)[-_KEPT_BYTES:]
-        self._sink(chunk)
-
-    def lines(self) -> tuple[str, ...]:
-        return tuple(self._kept.decode("utf-8", "replace").splitlines()[-_KEPT_LINES:])
-
-
-def _write(chunk: bytes) -> None:
-    buffer = getattr(sys.stderr, "buffer", None)
-    if buffer is None:
-        sys.stderr.write(chunk.decode("utf-8", "replace"))
-    else:
-        buffer.write(chunk)
-    sys.stderr.flush()

@@ -19,7 +19,7 @@ from typing import Any, Literal
 from envbuild import document
 from envbuild.errors import UsageError
 from envbuild.model import MLMODEL, Model
-from envbuild.request import JSON, content_type_of, read_input
+from envbuild.request import JSON, content_type_of, decompressed, encoding_of, read_input
 
 Kind = Literal["given", "example", "generated"]
 Spec = Mapping[str, Any]
@@ -55,9 +55,8 @@ def given(path: Path, content_type: str | None = None) -> Sample:
 
     :raises InputError: it cannot be read, or its ending does not say what it holds.
     """
-    return Sample(
-        kind="given", payload=read_input(path), content_type=content_type or content_type_of(path), text=str(path)
-    )
+    payload = decompressed(read_input(path), encoding_of(path))
+    return Sample(kind="given", payload=payload, content_type=content_type or content_type_of(path), text=str(path))
 
 
 def of(model: Model) -> Sample:

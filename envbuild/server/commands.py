@@ -58,7 +58,7 @@ def _predict(content_type: str, places: Places) -> None:
 
     from envbuild.errors import InputNotFound
     from envbuild.server import place, saying
-    from envbuild.server.serving import warn_of_mismatch
+    from envbuild.server.serving import warn_of_absent, warn_of_mismatch
     from envbuild.settings import Settings
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -69,6 +69,7 @@ def _predict(content_type: str, places: Places) -> None:
     served = place.find(places)
     with place.start_worker(served, settings) as worker:
         warn_of_mismatch(served)
+        warn_of_absent(settings)
         prediction = worker.predict(sys.stdin.buffer.read(), content_type)
     if prediction.nulls:
         saying.say_warning("nan-null", f"{prediction.nulls} values of the answer were NaN or infinite and are null")

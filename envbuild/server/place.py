@@ -10,7 +10,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from envbuild.bridge import Worker, WorkerOptions
+from envbuild.bridge import Worker, options_of
+from envbuild.bridge.loaders import decided
 from envbuild.errors import EnvbuildError, EnvironmentDamaged, ModelNotFound, UsageError
 from envbuild.lock import Lock
 from envbuild.model import MLMODEL, Model, read_model
@@ -78,11 +79,11 @@ def start_worker(place: Place, settings: Settings) -> Worker:
     """Start the model's worker; returns while it loads.
 
     :raises CommandNotStarted: the environment's Python cannot be started.
+    :raises UsageError: the model cannot be loaded in the way that is demanded.
     """
-    options = WorkerOptions(
-        nan=settings.nan, load_timeout=settings.load_timeout, predict_timeout=settings.predict_timeout
-    )
-    return Worker.start(place.environment / "bin" / "python", place.model, options, shared=place.shared)
+    python = place.environment / "bin" / "python"
+    options = decided(options_of(settings), place.model, place.lock)
+    return Worker.start(python, place.model, options, shared=place.shared)
 
 
 def reasons_against(place: Place) -> tuple[str, ...]:

@@ -13,17 +13,11 @@ from envbuild.bridge import Prediction, Worker
 from envbuild.errors import (
     CommandNotStarted,
     EnvbuildError,
-    InputError,
     Interrupted,
     ModelNotLoaded,
-    ModelRaised,
-    OutputInvalid,
     TimedOut,
 )
 from envbuild.progress import Report, Step, silent
-
-# After these the worker takes the next request.
-_IN_STEP = (InputError, ModelRaised, OutputInvalid)
 
 
 class Predictor:
@@ -68,7 +62,7 @@ class Predictor:
             return "the model is being loaded"
         if self._failure is not None:
             return self._failure.message
-        if worker is None or not _lives(worker):
+        if worker is None or not worker.is_usable:
             return "the model's worker has ended"
         return None
 
@@ -77,9 +71,10 @@ class Predictor:
         if self._failure is None:
             self.begin()
 
-    def predict(self, payload: bytes, content_type: str, *, failures: int) -> Prediction:
+    def predict(self, payload: bytes, content_type: str, encoding: str | None = None, *, failures: int) -> Prediction:
         """Predict, in another worker where the last one died; a load that failed is tried again.
 
+        :param encoding: ``gzip``, where the payload is compressed.
         :param failures: :attr:`failures` when this prediction was asked for: who waited for a load that then failed
             shares its failure, and does not wait for another try.
         :raises InputError: the input cannot be understood.
@@ -93,21 +88,21 @@ class Predictor:
                 raise Interrupted("the server is being stopped")
             worker = self._loaded(failures)
             try:
-                return worker.predict(payload, content_type)
-            except _IN_STEP:
-                raise
+                return worker.predict(payload, content_type, encoding)
             except EnvbuildError as error:
-                self._discard()
-                self._tell(error)
+                # Else the worker takes the next request.
+                if not worker.is_usable:
+                    self._discard()
+                    self._tell(error)
                 raise
 
     def abort(self) -> None:
         """Kill the worker at once, whatever it does, and start no other; waits for nothing."""
         self._closed = True
         worker = self._worker
-        if worker is not None and _lives(worker):
+        if worker is not None and worker.is_usable:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(worker.pid, signal.SIGKILL)
+                os.kill(worker.pid, signal.SIGHUP)  # its sentinel kills the rest
 
     def close(self) -> None:
         """End the worker: politely, unless it is loading or predicting just now."""
@@ -131,7 +126,7 @@ class Predictor:
 
     def _loaded(self, failures: int) -> Worker:
         worker = self._worker
-        if worker is not None and _lives(worker):
+        if worker is not None and worker.is_usable:
             return worker
         if self._failure is not None and self._failures > failures:
             raise self._failure
@@ -178,11 +173,3 @@ class Predictor:
         # What was killed at the end is nobody's fault.
         if not self._closed:
             self._on_fault(error)
-
-
-def _lives(worker: Worker) -> bool:
-    """Whether a worker has not ended, by the kernel's word: its reaper may not have heard of it yet."""
-    try:
-        return os.waitid(os.P_PID, worker.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
-    except ChildProcessError:
-        return False

@@ -15,29 +15,35 @@ from starlette.types import ASGIApp
 
 from envbuild.errors import (
     CommandNotStarted,
+    ConfinementUnavailable,
     EnvbuildError,
     InputError,
     InputMismatch,
     Interrupted,
     ModelNotLoaded,
+    OutOfMemory,
     TimedOut,
     WorkerExited,
     WorkerKilled,
 )
 from envbuild.redaction import redacted
-from envbuild.request import JSON
+from envbuild.request import ARROW_FILE, ARROW_STREAM, CSV, JSON, JSON_LINES, PARQUET, kind_of
 from envbuild.server import saying
 from envbuild.server.access import AccessLog
 from envbuild.server.predictor import Predictor
 
 CONTENT_TYPES: Final = (
     JSON,
-    "application/jsonl",
+    "application/json-numpy-split",
+    JSON_LINES,
     "application/x-ndjson",
-    "text/csv",
-    "application/vnd.apache.parquet",
+    CSV,
+    PARQUET,
+    ARROW_FILE,
+    ARROW_STREAM,
 )
 """What a worker can read."""
+ENCODINGS: Final = ("gzip", "identity")
 
 # MLflow's names of errors. The first that fits counts; anything else is the model's or our own fault: 500.
 _STATUSES: Final[tuple[tuple[type[EnvbuildError], int, str], ...]] = (
@@ -46,6 +52,8 @@ _STATUSES: Final[tuple[tuple[type[EnvbuildError], int, str], ...]] = (
     (TimedOut, 504, "DEADLINE_EXCEEDED"),
     (ModelNotLoaded, 503, "TEMPORARILY_UNAVAILABLE"),
     (CommandNotStarted, 503, "TEMPORARILY_UNAVAILABLE"),
+    (ConfinementUnavailable, 503, "TEMPORARILY_UNAVAILABLE"),
+    (OutOfMemory, 503, "TEMPORARILY_UNAVAILABLE"),
     (WorkerExited, 503, "TEMPORARILY_UNAVAILABLE"),
     (WorkerKilled, 503, "TEMPORARILY_UNAVAILABLE"),
     (Interrupted, 503, "TEMPORARILY_UNAVAILABLE"),
@@ -103,14 +111,20 @@ class Scoring:
     async def invocations(self, request: Request) -> Response:
         """A prediction; waits for the model where it is being loaded, and for the predictions before this one."""
         content_type = request.headers.get("content-type", "")
-        if content_type.partition(";")[0].strip().lower() not in CONTENT_TYPES:
+        if kind_of(content_type) not in CONTENT_TYPES:
             message = f"the content type is {content_type!r}; this server takes {', '.join(CONTENT_TYPES)}"
+            return _failed(415, "BAD_REQUEST", message)
+        encoding = request.headers.get("content-encoding", "identity").strip().lower()
+        if encoding not in ENCODINGS:
+            message = f"the content encoding is {encoding!r}; this server takes {', '.join(ENCODINGS)}"
             return _failed(415, "BAD_REQUEST", message)
         failures, payload = self._predictor.failures, await request.body()
         async with self._turn:
             if await request.is_disconnected():
                 return Response(status_code=_CLIENT_GONE)
-            prediction = await asyncio.to_thread(self._predictor.predict, payload, content_type, failures=failures)
+            prediction = await asyncio.to_thread(
+                self._predictor.predict, payload, content_type, encoding, failures=failures
+            )
         return Response(prediction.payload, media_type=prediction.content_type)
 
 

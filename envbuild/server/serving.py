@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 
+from envbuild.bridge.environ import notices_of_absent
 from envbuild.errors import Interrupted, UsageError
 from envbuild.server import place, saying
 from envbuild.server.place import Place, Places
@@ -22,6 +23,7 @@ def serve(host: str, port: int, places: Places) -> None:
     settings = Settings.from_environ(home=places.environment)
     place.use_temporary(places)
     served = place.find(places)
+    warn_of_absent(settings)
     with listening(host, port) as listener:
         predictor = Predictor(
             lambda: place.start_worker(served, settings), report=saying.say_step, on_fault=saying.say_fault
@@ -39,6 +41,12 @@ def warn_of_mismatch(served: Place) -> None:
     """Say on stderr where a mounted model does not fit the environment; it is served all the same."""
     for reason in place.reasons_against(served):
         saying.say_warning("model-does-not-fit", f"{served.model.path}: {reason}")
+
+
+def warn_of_absent(settings: Settings) -> None:
+    """Say on stderr which variables are to be passed on to the model and are not here."""
+    for notice in notices_of_absent(settings.pass_env):
+        saying.say_warning(notice.code, notice.message)
 
 
 def _answer(served: Place, predictor: Predictor, listener: socket.socket, stopping: Stopping) -> None:

@@ -1,15 +1,18 @@
 """The channel: the two fds that frames go over, and everything that keeps a model off them."""
 
 import fcntl
-import json
 import os
 import sys
+
+# By name and at once: a model may put something else in the modules' place.
+from json import dumps, loads
+from os import fstat, write
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-PROTOCOL = 1
+PROTOCOL = 3
 MAX_HEADER = 64 * 1024
 MAX_PAYLOAD = 1 << 40
 BUFFER = 1 << 16
@@ -19,12 +22,16 @@ class BadHeader(Exception):
     """A header that cannot be read; where the next frame begins is not known."""
 
 
+class ChannelLost(Exception):
+    """The model closed one of the channel's fds, or put another file in its place."""
+
+
 class Frame:
-    """One frame as it was read: the header as a dict, the payload as bytes."""
+    """One frame as it was read: the header as a dict, the payload as bytes; ``None`` if it found no room."""
 
     __slots__ = ("header", "payload")
 
-    def __init__(self, header: "dict[str, Any]", payload: bytes) -> None:
+    def __init__(self, header: "dict[str, Any]", payload: "bytes | None") -> None:
         self.header = header
         self.payload = payload
 
@@ -41,22 +48,41 @@ class Channel:
     def __init__(self, reading: int, writing: int) -> None:
         self.reading = reading
         self.writing = writing
+        self._files = {fd: _identity(fd) for fd in (reading, writing)}
         self._reader = open(reading, "rb", buffering=BUFFER, closefd=False)
 
     def receive(self) -> "Frame | None":
         """The next frame, or ``None`` when the host is gone.
 
         :raises BadHeader: the stream is not frames any more.
+        :raises ChannelLost: there is no stream any more.
         """
+        self._check(self.reading)
         line = self._reader.readline(MAX_HEADER)
         if not line:
             return None
         header = _header(line)
-        payload = self._reader.read(header["length"])
+        try:
+            payload = self._reader.read(header["length"])
+        except MemoryError:
+            return Frame(header, None) if self._skip(header["length"]) else None
         return Frame(header, payload) if len(payload) == header["length"] else None
 
+    def _skip(self, length: int) -> bool:
+        """Read a payload away, so that the next frame is found; whether it came to its end."""
+        while length:
+            piece = self._reader.read(min(length, BUFFER))
+            if not piece:
+                return False
+            length -= len(piece)
+        return True
+
     def send(self, verb: str, number: int, payload: bytes, **more: "Any") -> None:
-        """Write one frame whose payload is JSON."""
+        """Write one frame; its payload is JSON where ``content_type`` does not say something else.
+
+        :raises ChannelLost: nobody would read it.
+        """
+        self._check(self.writing)
         header = {
             "protocol": PROTOCOL,
             "id": number,
@@ -65,20 +91,36 @@ class Channel:
             "length": len(payload),
         }
         header.update(more)
-        self._write(json.dumps(header).encode("ascii") + b"\n")
+        line = dumps(header).encode("ascii") + b"\n"
+        if len(payload) <= BUFFER:
+            self._write(line + payload)  # else the host wakes twice
+            return
+        self._write(line)
         self._write(payload)
 
     def _write(self, data: bytes) -> None:
         view = memoryview(data)
         while view:
-            view = view[os.write(self.writing, view) :]
+            view = view[write(self.writing, view) :]
+
+    def _check(self, fd: int) -> None:
+        if _identity(fd) != self._files[fd]:
+            raise ChannelLost("the model closed or replaced a file of the worker's, its channel to the host")
+
+
+def _identity(fd: int) -> "tuple[int, int] | None":
+    try:
+        status = fstat(fd)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _header(line: bytes) -> "dict[str, Any]":
     if not line.endswith(b"\n"):
         raise BadHeader(f"the header's line has no end, or is longer than {MAX_HEADER} bytes")
     try:
-        header = json.loads(line.decode("utf-8"))
+        header = loads(line.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise BadHeader(f"the header is not JSON: {error}") from None
     length = header.get("length") if isinstance(header, dict) else None

@@ -5,15 +5,14 @@ up among the imported ones, never imported: a value of theirs cannot exist befor
 """
 
 import base64
-import json
 import math
 import sys
+from json import dumps, loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable
 
-SECONDS = len("2020-01-02T00:00:00")
 PLAIN = frozenset((bool, int, str, type(None)))
 
 
@@ -49,13 +48,22 @@ class Encoder:
         """
         try:
             answer = self.encode(predictions)
-            text = json.dumps({"predictions": answer} if wrapped else answer, ensure_ascii=False, allow_nan=False)
+        except (OutputInvalid, MemoryError):
+            raise
         except RecursionError:
             raise OutputInvalid("are nested too deeply, or hold themselves") from None
+        except Exception as error:  # a class of the model's own may raise anything when it is looked into
+            raise OutputInvalid(f"cannot be made JSON: looking into them raised {_type_name(error)}") from None
+        try:
+            text = dumps({"predictions": answer} if wrapped else answer, ensure_ascii=False, allow_nan=False)
+        except RecursionError:
+            raise OutputInvalid("are nested too deeply") from None
+        except ValueError as error:  # this Python writes no integer of more than some thousand digits
+            raise OutputInvalid(f"cannot be made JSON: {error}") from None
         try:
             return text.encode("utf-8")
         except UnicodeEncodeError:  # half a surrogate pair, which only an escape can carry
-            return json.dumps(json.loads(text), allow_nan=False).encode("ascii")
+            return dumps(loads(text), allow_nan=False).encode("ascii")
 
     def encode(self, value: "Any") -> "Any":
         """A value as something that ``json`` can write without help."""
@@ -100,26 +108,33 @@ class Encoder:
     def key(self, key: "Any") -> str:
         """A key or a column's name as text, in the way of ``json``."""
         if isinstance(key, str):
-            return str(key)
+            return str.__str__(key)
         plain = Encoder("error").encode(key)
         if isinstance(plain, (dict, list, tuple)):
-            raise OutputInvalid(f"has a key that is a {_type_name(key)}")
-        return plain if isinstance(plain, str) else json.dumps(plain)
+            raise OutputInvalid(f"has a key or a column's name that is a {_type_name(key)}")
+        return plain if isinstance(plain, str) else dumps(plain)
 
     def array(self, array: "Any") -> "Any":
         """An array as nested lists."""
-        if hasattr(array, "mask") and hasattr(array, "filled"):
-            return self.encode(array.tolist())  # in which what is masked is None
         kind = array.dtype.kind
+        if kind not in "biuUfOSMm":
+            raise OutputInvalid(f"is an array of {array.dtype}, which has no form in JSON")
+        if hasattr(array, "mask") and hasattr(array, "filled"):
+            return self._masked(array)
         if kind in "biuU":
             return array.tolist()
         if kind == "f":
             return self._floats(array)
-        if kind == "M":
-            return _moments(array).tolist()
-        if kind in "OS":
-            return self.encode(array.tolist())
-        raise OutputInvalid(f"is an array of {array.dtype}, which has no form in JSON")
+        if kind in "Mm":
+            return _texts(array).tolist()
+        return self.encode(array.tolist())
+
+    def _masked(self, array: "Any") -> "Any":
+        if array.dtype.kind not in "Mm":
+            return self.encode(array.tolist())  # in which what is masked is None
+        texts = _texts(array.data)
+        texts[sys.modules["numpy"].ma.getmaskarray(array)] = None
+        return texts.tolist()
 
     def _floats(self, array: "Any") -> "Any":
         numpy = sys.modules["numpy"]
@@ -134,8 +149,8 @@ class Encoder:
     def table(self, frame: "Any") -> "Any":
         """A table as records."""
         names = [self.key(name) for name in frame.columns]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
+        if len(set(names)) < len(names):
+            twice = sorted({name for name in names if names.count(name) > 1})
             raise OutputInvalid("has more than one column named {}".format(", ".join(map(repr, twice))))
         if not names:
             return [{} for _ in range(len(frame))]
@@ -150,10 +165,27 @@ class Encoder:
     def column(self, column: "Any") -> "Any":
         """A column, a series or an index as a list."""
         numpy = sys.modules["numpy"]
+        if str(column.dtype) == "category":
+            return self._categories(getattr(column, "cat", column))
         # Not by the class of .values, which for moments with a time zone is an array that has lost the zone.
-        if isinstance(column.dtype, numpy.dtype) or str(column.dtype).lower().startswith(("category", "sparse")):
+        if isinstance(column.dtype, numpy.dtype) or str(column.dtype).lower().startswith("sparse"):
             return self.array(numpy.asarray(column.values))
         return self.sequence([None if missing else value for value, missing in zip(column, column.isna())])
+
+    def _categories(self, column: "Any") -> "list[Any]":
+        # Not by its values: integers of which one is missing would become floats.
+        members = self.column(column.categories)
+        return [None if code < 0 else members[code] for code in column.codes.tolist()]
+
+    def arrow(self, value: "Any") -> "Any":
+        """A table or a batch of Arrow's as records, one of its columns as a list."""
+        if not hasattr(value, "schema"):
+            return self.encode(value.to_pylist())
+        names = value.schema.names
+        if len(set(names)) < len(names):
+            raise OutputInvalid("has more than one column of the same name")
+        columns = [self.encode(value.column(position).to_pylist()) for position in range(len(names))]
+        return [dict(zip(names, row)) for row in zip(*columns)]
 
     def _not_finite(self, value: float) -> "str | None":
         name = "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
@@ -173,28 +205,14 @@ class Encoder:
         return self.encode(float(value))
 
 
-def _moments(array: "Any") -> "Any":
-    """ISO 8601 with milliseconds, and with as many digits more as a moment needs to be exact."""
-    numpy = sys.modules["numpy"]
-    flat = array.reshape(-1)
-    texts = numpy.datetime_as_string(flat, unit="ms", casting="unsafe").astype(object)
-    known = flat == flat  # NaT is not equal to itself
-    for rough, fine in (("ms", "us"), ("us", "ns")):
-        finer = known & (flat != flat.astype(f"datetime64[{rough}]"))
-        if finer.any():
-            texts[finer] = numpy.datetime_as_string(flat[finer], unit=fine, casting="unsafe")
-    texts[~known] = None
-    return texts.reshape(array.shape)
+def _times() -> "Any":
+    from . import moments  # most answers have no time in them
+
+    return moments
 
 
-def _moment(value: "Any") -> str:
-    """A ``datetime`` or a pandas Timestamp, with its offset if it has one."""
-    nanoseconds = getattr(value, "nanosecond", 0)
-    fraction = f"{value.microsecond:06d}" + (f"{nanoseconds:03d}" if nanoseconds else "")
-    if not nanoseconds and fraction.endswith("000"):
-        fraction = fraction[:3]
-    offset = value.isoformat()[SECONDS:].lstrip(".0123456789") if value.tzinfo else ""
-    return str(value.isoformat()[:SECONDS]) + "." + fraction + str(offset)
+def _texts(array: "Any") -> "Any":
+    return _times().moments(array) if array.dtype.kind == "M" else _times().durations(array)
 
 
 def _of(module: str, *names: str) -> "Callable[[Any], bool]":
@@ -218,7 +236,12 @@ def _is_missing(value: "Any") -> bool:
 
 
 def _is_sparse(value: "Any") -> bool:
-    return type(value).__module__.startswith("scipy.sparse") and hasattr(value, "toarray")
+    sparse = sys.modules.get("scipy.sparse")
+    return sparse is not None and bool(sparse.issparse(value))
+
+
+def _is_record(value: "Any") -> bool:
+    return hasattr(type(value), "__dataclass_fields__")
 
 
 def _type_name(value: "Any") -> str:
@@ -228,6 +251,7 @@ def _type_name(value: "Any") -> str:
 
 # The first test that holds decides, so NaT stands before datetime, whose class it pretends to have.
 _ENCODERS = (
+    (_is_sparse, lambda encoder, value: encoder.array(value.toarray())),  # one of its formats is a dict
     (_is(dict), Encoder.mapping),
     (_is(list, tuple), Encoder.sequence),
     (_of("numpy", "ndarray"), Encoder.array),
@@ -235,18 +259,36 @@ _ENCODERS = (
     (_of("pandas", "Series", "Index"), Encoder.column),
     (_of("numpy", "generic"), Encoder.scalar),
     (_is_missing, lambda encoder, value: None),
-    (_is(str), lambda encoder, value: str(value)),
+    (_of("enum", "Enum"), lambda encoder, value: encoder.encode(value.value)),
+    (_is(str), lambda encoder, value: str.__str__(value)),
     (_is(int), lambda encoder, value: int(value)),
     (_is(float), Encoder.number),
-    (_is(bytes, bytearray), lambda encoder, value: base64.b64encode(value).decode("ascii")),
-    (_of("datetime", "datetime"), lambda encoder, value: _moment(value)),
+    (_is(bytes, bytearray, memoryview), lambda encoder, value: base64.b64encode(value).decode("ascii")),
+    (_of("datetime", "datetime"), lambda encoder, value: _times().moment(value)),
     (_of("datetime", "date", "time"), lambda encoder, value: value.isoformat()),
+    (_of("datetime", "timedelta"), lambda encoder, value: _times().length(value)),
     (_of("decimal", "Decimal"), lambda encoder, value: str(value)),
-    (_is_sparse, lambda encoder, value: encoder.array(value.toarray())),
-    (_of("pandas", "Categorical"), lambda encoder, value: encoder.array(value.__array__())),
+    (_of("uuid", "UUID"), lambda encoder, value: str(value)),
+    (_of("pathlib", "PurePath"), lambda encoder, value: str(value)),
+    (_of("pandas", "Categorical"), Encoder.column),
+    (_of("pandas.api.extensions", "ExtensionArray"), lambda encoder, value: encoder.column(_series(value))),
+    (_of("pyarrow", "Table", "RecordBatch", "Array", "ChunkedArray"), Encoder.arrow),
+    (_of("pyarrow", "Scalar"), lambda encoder, value: encoder.encode(value.as_py())),
     (_of("pydantic", "BaseModel"), lambda encoder, value: encoder.encode(_fields(value))),
+    (_of("pydantic.v1", "BaseModel"), lambda encoder, value: encoder.encode(value.dict())),
+    (_is_record, lambda encoder, value: encoder.mapping(_record(value))),
+    (_of("collections.abc", "Mapping"), Encoder.mapping),
+    (_of("collections.abc", "Sequence"), lambda encoder, value: encoder.sequence(list(value))),
 )  # type: tuple[tuple[Callable[[Any], bool], Callable[[Encoder, Any], Any]], ...]
 
 
 def _fields(value: "Any") -> "Any":
     return value.model_dump() if hasattr(value, "model_dump") else value.dict()
+
+
+def _record(value: "Any") -> "dict[str, Any]":
+    return {name: getattr(value, name) for name in (field.name for field in sys.modules["dataclasses"].fields(value))}
+
+
+def _series(value: "Any") -> "Any":
+    return sys.modules["pandas"].Series(value)

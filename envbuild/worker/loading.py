@@ -1,5 +1,6 @@
 """Loading: from what ``load`` says to an object that predicts."""
 
+import gc
 import importlib
 import importlib.util
 import os
@@ -11,6 +12,10 @@ if TYPE_CHECKING:
 
 # Where mlflow holds the input against the signature, by the names of its functions since 1.9.
 ENFORCEMENT = ("_enforce_", "_validate_prediction_input", "_validate_data_against_type_hint", "_convert_data_to_type")
+# The releases of mlflow that put the folders in a model's code on the path, and the first that knows signatures.
+FOLDERS_SINCE, FOLDERS_UNTIL, KNOWS_SIGNATURES = (1, 26), (2, 1), (1, 9)
+# Since this one a request's params are ignored where the signature has none.
+IGNORES_PARAMS = (2, 6)
 
 
 class Mismatch(Exception):
@@ -20,24 +25,39 @@ class Mismatch(Exception):
 class Loaded:
     """A model that predicts, however it was loaded."""
 
-    def __init__(self, predict: "Callable[..., Any]", enforces: bool, takes_raw_inputs: bool = False) -> None:
+    def __init__(
+        self,
+        predict: "Callable[..., Any]",
+        enforces: bool,
+        takes_raw_inputs: bool = False,
+        release: "tuple[int, ...] | None" = None,
+        ignores_params: bool = False,
+    ) -> None:
         """
         :param predict: called with the data, and with ``params`` where the request has them.
-        :param enforces: whether it holds the input against the signature itself.
+        :param enforces: whether nobody else need hold the input against the signature.
         :param takes_raw_inputs: its signature came from type hints, so ``inputs`` is passed as it is.
+        :param release: the mlflow whose rules our own enforcing follows; ``None``: today's.
         """
         self._predict = predict
         self.enforces = enforces
         self.takes_raw_inputs = takes_raw_inputs
+        self.release = release
+        self._ignores_params = ignores_params
 
     def predict(self, data: "Any", params: "dict[str, Any] | None") -> "Any":
-        """Predict; ``params`` are passed only when there are any.
+        """Predict; ``params`` are passed only when the request has some, or the signature's defaults.
 
         :raises Mismatch: ``params`` for a ``predict`` without them.
         """
-        if not params:
+        if params and self._ignores_params:
+            sys.stderr.write("envbuild: the signature has no params; ignored: {}\n".format(", ".join(map(str, params))))
+            params = {}
+        if params is None:
             return self._predict(data)
         if not _accepts(self._predict, "params"):
+            if not params:
+                return self._predict(data)
             raise Mismatch("the request has params, and this model's predict takes none")
         return self._predict(data, params=params)
 
@@ -48,7 +68,7 @@ def loader_name() -> str:
 
 
 def load(order: "dict[str, Any]") -> Loaded:
-    """Load the model: by the environment's own mlflow, or by the flavor's loader module where there is none."""
+    """Load the model: by the environment's own mlflow; without it, where there is none or none is wanted."""
     # No release of mlflow loads a pyfunc flavor that does not say where the model is.
     if loader_name() == "mlflow" and not order.get("direct"):
         pyfunc = importlib.import_module("mlflow.pyfunc")
@@ -62,30 +82,70 @@ def load(order: "dict[str, Any]") -> Loaded:
 def _from_mlflow(model: "Any", order: "dict[str, Any]") -> Loaded:
     metadata = getattr(model, "metadata", None)
     from_hints = getattr(metadata, "_is_signature_from_type_hint", None)
-    # Before 1.4 mlflow gave back whatever the flavor's loader made.
-    enforces = metadata is not None and hasattr(metadata, "get_input_schema")
-    predict = model.predict if enforces else _predict_of(model, order.get("predict_fn") or "predict")
-    return Loaded(predict, enforces, bool(from_hints and from_hints()))
+    name = order.get("predict_fn") or "predict"
+    # Before 1.4 mlflow gave back whatever the flavor's loader made, and before 1.9 it knew no signatures.
+    looks = metadata is not None and hasattr(metadata, "get_input_schema")
+    if looks and order.get("enforce", True):
+        predict = model.predict
+    else:
+        # Behind mlflow's own look at the input stands what the flavor's loader made.
+        predict = _predict_of(getattr(model, "_model_impl", model) if looks else model, name)
+    # What that mlflow does not look at was not looked at in its time.
+    return Loaded(predict, enforces=True, takes_raw_inputs=bool(from_hints and from_hints()))
 
 
 def _by_loader_module(order: "dict[str, Any]") -> Loaded:
+    release = _release(order)
     if order.get("code"):
-        _put_code_on_path(os.path.join(order["model"], order["code"]))
+        _put_code_on_path(os.path.join(order["model"], order["code"]), release)
+    model = _by_flavor(order, release) if order.get("flavor") else _by_module(order)
+    predict = _predict_of(model, order.get("predict_fn") or "predict")
+    enforces = release is not None and release < KNOWS_SIGNATURES  # in its time nobody looked
+    has_params = bool((order.get("signature") or {}).get("params")) or not order.get("enforce", True)
+    ignores = release is not None and release >= IGNORES_PARAMS and not has_params
+    return Loaded(predict, enforces=enforces, release=release, ignores_params=ignores)
+
+
+def _release(order: "dict[str, Any]") -> "tuple[int, ...] | None":
+    """The mlflow that would have loaded the model: its first two numbers."""
+    said = order.get("mlflow")
+    return tuple(int(part) for part in said.split(".")) if said else None
+
+
+def _by_flavor(order: "dict[str, Any]", release: "tuple[int, ...] | None") -> "Any":
+    from . import flavors  # most workers never need it
+
+    # Thousands of classes and functions are made, and none of them is garbage: looking is a tenth of the time.
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return flavors.load(order, release)
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _by_module(order: "dict[str, Any]") -> "Any":
     module = importlib.import_module(order["loader_module"])
     loader = getattr(module, "_load_pyfunc", None) or getattr(module, "load_pyfunc", None)
     if loader is None:
         raise ImportError("the loader module {!r} has no _load_pyfunc".format(order["loader_module"]))
     data = os.path.join(order["model"], order["data"]) if order.get("data") else order["model"]
     config = order.get("config")
-    model = loader(data, config) if config and _accepts(loader, "model_config") else loader(data)
-    return Loaded(_predict_of(model, order.get("predict_fn") or "predict"), enforces=False)
+    return loader(data, config) if config and _accepts(loader, "model_config") else loader(data)
 
 
-def _put_code_on_path(folder: str) -> None:
-    """The model's code goes before everything else; then, as in mlflow 1.x, the plain folders directly in it."""
-    below = sorted(entry.path for entry in os.scandir(folder) if entry.is_dir() and entry.name != "__pycache__")
-    plain = [path for path in below if not os.path.exists(os.path.join(path, "__init__.py"))]
-    sys.path[:0] = [folder, *plain]
+def _put_code_on_path(folder: str, release: "tuple[int, ...] | None") -> None:
+    """The model's code goes before everything else; then the folders directly in it, where that mlflow put them there.
+
+    Where nobody knows which it was, those that are no packages.
+    """
+    below = []  # type: list[str]
+    if release is None or FOLDERS_SINCE <= release < FOLDERS_UNTIL:
+        below = sorted(entry.path for entry in os.scandir(folder) if entry.is_dir() and entry.name != "__pycache__")
+    if release is None:
+        below = [path for path in below if not os.path.exists(os.path.join(path, "__init__.py"))]
+    sys.path[:0] = [folder, *below]
 
 
 def _predict_of(model: "Any", name: str) -> "Callable[..., Any]":

@@ -1,22 +1,47 @@
 """Serving: one frame after the other, each answered with one frame."""
 
-import json
-import os
 import sys
 
+# By name and at once: a model may put something else in the modules' place.
+from json import dumps, loads
+from os import _exit, getpid
+from sys import getrecursionlimit, setrecursionlimit
+
+from .answering import answered
 from .casting import InputInvalid
-from .channel import PROTOCOL, BadHeader, Channel, Frame
-from .encoding import Encoder, OutputInvalid
+from .channel import PROTOCOL, BadHeader, Channel, ChannelLost, Frame
+from .encoding import OutputInvalid
 from .loading import Mismatch, is_enforcement, load, loader_name
-from .parsing import Parser
+from .parsing import Parser, Request, decompressed, readable_types
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 EXIT_BROKEN = 3
+EXIT_LOST = 74
 EXIT_INTERRUPTED = 130
+# Characters: of a message, and of an entry of a traceback.
 LONGEST = 2000
+LONGEST_ENTRY = 20000
+DEEPEST = getrecursionlimit()
+TEXT, FLAG = (str, type(None)), (bool, type(None))
+# What an order to load says, and of which type.
+ORDER = {
+    "model": (str,),
+    "loader_module": (str,),
+    "data": TEXT,
+    "direct": FLAG,
+    "flavor": (dict, type(None)),
+    "mlflow": TEXT,
+    "code": TEXT,
+    "config": (dict, type(None)),
+    "predict_fn": TEXT,
+    "signature": (dict, type(None)),
+    "nan": TEXT,
+    "enforce": FLAG,
+    "max_output": (int, type(None)),
+}
 
 
 class Failure(Exception):
@@ -34,10 +59,11 @@ class Worker:
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
-        self._pid = os.getpid()
+        self._pid = getpid()
         self._model = None  # type: Any
-        self._parser = None  # type: Parser | None
+        self._parser = Parser(None)
         self._nan = "null"
+        self._max_output = None  # type: int | None
 
     def announce(self) -> None:
         """Say ``ready``."""
@@ -49,7 +75,7 @@ class Worker:
             "pid": self._pid,
             "loader": loader_name(),
         }
-        self._channel.send("ready", 0, json.dumps(facts).encode("utf-8"))
+        self._channel.send("ready", 0, dumps(facts).encode("utf-8"))
 
     def answer(self, frame: Frame) -> None:
         """Serve one frame."""
@@ -57,6 +83,11 @@ class Worker:
             verb, payload, more = self._serve(frame)
         except Failure as failure:
             verb, payload, more = "failed", _described(failure), {}
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # what the model left behind spoils what comes after it
+            spoilt = _unfit("model-raised", "what the model did cannot be told", error)
+            verb, payload, more = "failed", _described(spoilt), {}
         self._stay_alone()
         _flush()
         self._channel.send(verb, frame.id, payload, **more)
@@ -67,9 +98,11 @@ class Worker:
             raise Failure("worker-protocol", f"this worker speaks protocol {PROTOCOL}, not {version!r}")
         if type(frame.header.get("id")) is not int:
             raise Failure("worker-protocol", "the frame has no id")
+        if frame.payload is None:
+            raise Failure("out-of-memory", "the request's {} bytes found no room".format(frame.header["length"]))
         if verb == "load":
             self._load(_order(frame.payload))
-            return "loaded", b"{}", {}
+            return "loaded", dumps({"reads": readable_types()}).encode("ascii"), {}
         if verb == "predict":
             return self._predict(frame)
         raise Failure("worker-protocol", f"the verb {verb!r} is none of load, predict, stop")
@@ -83,60 +116,98 @@ class Worker:
             raise
         except BaseException as error:  # a model may raise anything, SystemExit as well
             raise _raised("model-not-loaded", "the model could not be loaded", error) from None
+        finally:
+            _restore_depth()
         self._nan = order.get("nan") or "null"
-        self._parser = Parser(order.get("signature"), model.takes_raw_inputs, conforms=not model.enforces)
+        self._max_output = order.get("max_output")
+        enforces = order.get("enforce", True)
+        try:
+            signature = order.get("signature") if enforces else dict(order.get("signature") or {}, inputs=None)
+            conforms = enforces and not model.enforces
+            self._parser = Parser(signature, model.takes_raw_inputs, conforms, model.release)
+        except Exception as error:
+            raise _unfit("model-not-loaded", "the model's signature cannot be understood", error) from None
         self._model = model
 
     def _predict(self, frame: Frame) -> "tuple[str, bytes, dict[str, Any]]":
-        if self._parser is None:
+        if self._model is None:
             raise Failure("worker-protocol", "no model is loaded")
+        request = self._request(frame)
+        rows = _rows_of(request.data)
+        predictions = self._call(request.data, request.params)
         try:
-            request = self._parser.parse(frame.payload, str(frame.header.get("content_type")))
-            frame.payload = b""  # it may be large, and is parsed
-            predictions = self._call(request.data, request.params)
-            encoder = Encoder(self._nan)
-            payload = encoder.dump(predictions, request.wrapped)
+            accept = frame.header.get("accept")
+            answer = answered(predictions, self._nan, accept, rows, request.wrapped, request.kept)
+        except OutputInvalid as error:
+            raise Failure("output-invalid", str(error)) from None
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # the objects that a model gives back are its own code as well
+            raise _unfit("output-invalid", "the answer cannot be written", error) from None
+        if self._max_output is not None and len(answer.payload) > self._max_output:
+            raise Failure(
+                "output-too-large",
+                f"the answer has {len(answer.payload)} bytes, and may have {self._max_output}",
+            )
+        more = {"nulls": answer.nulls, "content_type": answer.content_type}
+        if rows is not None:
+            more["rows"] = rows
+        return "predicted", answer.payload, more
+
+    def _request(self, frame: Frame) -> Request:
+        try:
+            payload = decompressed(frame.payload or b"", frame.header.get("content_encoding"))
+            frame.payload = b""  # it may be large, and is not needed twice
+            return self._parser.parse(payload, str(frame.header.get("content_type")), frame.header.get("keep"))
         except InputInvalid as error:
             raise Failure("input-invalid", str(error)) from None
         except Mismatch as error:
             raise Failure("input-mismatch", str(error)) from None
-        except OutputInvalid as error:
-            raise Failure("output-invalid", str(error)) from None
-        return "predicted", payload, {"nulls": encoder.nulls}
+        except Exception as error:  # above all what found no room
+            raise _unfit("input-invalid", "the input cannot be read", error) from None
 
     def _call(self, data: "Any", params: "dict[str, Any] | None") -> "Any":
         try:
             return self._model.predict(data, params)
-        except (KeyboardInterrupt, Mismatch):
+        except KeyboardInterrupt:
             raise
+        except Mismatch as error:
+            raise Failure("input-mismatch", str(error)) from None
         except BaseException as error:  # as above
             if is_enforcement(error):
-                raise Mismatch(_without_data(_text(error))) from None
+                raise Failure("input-mismatch", self._parser.told(_without_data(_text(error)), data)) from None
             raise _raised("model-raised", "the model's predict raised an exception", error) from None
+        finally:
+            _restore_depth()
 
     def _stay_alone(self) -> None:
         # A model may fork and let its child come back from predict: the channel belongs to one process.
-        if os.getpid() != self._pid:
-            os._exit(0)
+        if getpid() != self._pid:
+            _exit(0)
 
 
 def serve(channel: Channel) -> None:
     """Serve until ``stop`` or the end of the channel; does not return."""
     status = EXIT_BROKEN
+    worker = Worker(channel)  # kept to the end: deleting a model may take long
     try:
-        status = _loop(channel)
+        status = _loop(worker, channel)
     except KeyboardInterrupt:
         status = EXIT_INTERRUPTED
     except BrokenPipeError:  # the host is gone; the sentinel does the rest
         status = 0
+    except ChannelLost as error:
+        status = EXIT_LOST
+        _say(str(error))
+    except BaseException as error:  # a model's signal handler may raise while the worker waits
+        _print_traceback(error)
     finally:
         _flush()
         # Not sys.exit: threads that the model left running would keep the worker alive.
-        os._exit(status)
+        _exit(status)
 
 
-def _loop(channel: Channel) -> int:
-    worker = Worker(channel)
+def _loop(worker: Worker, channel: Channel) -> int:
     worker.announce()
     while True:
         try:
@@ -149,43 +220,86 @@ def _loop(channel: Channel) -> int:
         worker.answer(frame)
 
 
+def _rows_of(data: "Any") -> "int | None":
+    """How many rows the input of a model has, where it has rows; asked before the model, which may change it."""
+    if hasattr(data, "columns") and hasattr(data, "index"):
+        return len(data)
+    columns = data.values() if isinstance(data, dict) else [data]
+    lengths = set(map(_length, columns))
+    return lengths.pop() if len(lengths) == 1 else None
+
+
+def _length(column: "Any") -> "int | None":
+    return len(column) if isinstance(column, list) or (hasattr(column, "ndim") and column.ndim) else None
+
+
 def _order(payload: bytes) -> "dict[str, Any]":
     try:
-        order = json.loads(payload.decode("utf-8"))
-        if isinstance(order["model"], str) and isinstance(order["loader_module"], str):
-            return dict(order)
-    except (ValueError, KeyError, TypeError, RecursionError):
-        pass
-    raise Failure("worker-protocol", "the payload of load is not an object with model and loader_module")
+        order = dict(loads(payload.decode("utf-8")))
+    except (ValueError, TypeError, RecursionError):
+        order = {}
+    wrong = [name for name, kinds in ORDER.items() if type(order.get(name)) not in kinds]
+    if wrong:
+        raise Failure("worker-protocol", "the payload of load has none, or one of a wrong type: " + ", ".join(wrong))
+    return order
 
 
 def _raised(code: str, message: str, error: BaseException) -> Failure:
-    if isinstance(error, SystemExit):
+    if issubclass(type(error), SystemExit):
         return Failure(code, f"the model called sys.exit({_text(error)})", _line(error))
     _print_traceback(error)
+    return _unfit(code, message, error)
+
+
+def _unfit(code: str, message: str, error: BaseException) -> Failure:
+    if issubclass(type(error), MemoryError):
+        code = "out-of-memory"
     return Failure(code, f"{message}: {_line(error)}", _line(error))
 
 
 def _print_traceback(error: BaseException) -> None:
-    import traceback  # most workers never need it, and it takes a tenth of the start
-
     try:
-        traceback.print_exception(type(error), error, error.__traceback__)
-    except Exception:  # noqa: S110 - the model closed stderr, or its exception cannot be printed
+        import traceback  # most workers never need it, and it takes a tenth of the start
+
+        entries = traceback.format_exception(type(error), error, _own_trace(error))
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # an exception that cannot be printed, or no file that can be opened any more
+        return
+    for entry in entries:
+        _say((entry if len(entry) <= LONGEST_ENTRY else entry[:LONGEST_ENTRY] + "…").rstrip("\n"))
+
+
+def _own_trace(error: BaseException) -> "Any":
+    """The trace from the model's own first frame on: how we came there helps nobody."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_globals.get("__package__") == __package__:
+        trace = trace.tb_next
+    return trace or error.__traceback__
+
+
+def _say(line: str) -> None:
+    try:
+        sys.__stderr__.write(line + "\n")  # type: ignore[union-attr]  # None is caught like what is closed
+    except Exception:  # noqa: S110 - the model closed stderr
         pass
 
 
 def _line(error: BaseException) -> str:
-    text = _text(error)
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    text, name = _text(error), type(error).__name__
+    return f"{name}: {text}" if text else name
 
 
 def _text(error: BaseException) -> str:
     try:
-        text = " ".join(str(error).split())
-    except Exception:  # an exception's own __str__ may raise
+        text = str(error)
+        if len(text) > 1 << 20:  # the reason may stand behind much data
+            text = text[: 1 << 19] + text[-(1 << 19) :]
+        return " ".join(text.split())
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # an exception's own __str__ may raise
         return "<cannot be shown>"
-    return text
 
 
 def _without_data(text: str) -> str:
@@ -196,16 +310,28 @@ def _without_data(text: str) -> str:
 
 def _described(failure: Failure) -> bytes:
     body = {"code": failure.code, "message": _shortened(failure.message), "exception": _shortened(failure.exception)}
-    return json.dumps(body).encode("ascii")
+    return dumps(body).encode("ascii")
 
 
 def _shortened(text: "str | None") -> "str | None":
-    return text if text is None or len(text) <= LONGEST else text[:LONGEST] + "…"
+    if text is None:
+        return None
+    # Half a surrogate pair can be in a str, and in nothing that the host prints.
+    text = text[: LONGEST + 1].encode("utf-8", "backslashreplace").decode("utf-8")
+    return text if len(text) <= LONGEST else text[:LONGEST] + "…"
+
+
+def _restore_depth() -> None:
+    """A model may leave fewer levels of calls than the worker needs to answer."""
+    if getrecursionlimit() < DEEPEST:
+        setrecursionlimit(DEEPEST)
 
 
 def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
+    for name in ("stdout", "stderr"):
         try:
-            stream.flush()
-        except Exception:  # noqa: S110 - closed or replaced by the model, which is its own affair
+            getattr(sys, name).flush()
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # noqa: S110 - closed or replaced by the model, which is its own affair
             pass

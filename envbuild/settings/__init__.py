@@ -6,20 +6,42 @@ The only reader of ``ENVBUILD_*``. Nothing inside a model's directory can change
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 from envbuild.errors import UsageError
+from envbuild.settings.values import (
+    Engine,
+    LinkMode,
+    Loader,
+    ModelIndexes,
+    Nan,
+    PythonPolicy,
+    Repair,
+    check_variable,
+    checked,
+    read,
+    size_of,
+    variable,
+)
 
-PythonPolicy = Literal["exact", "minor"]
-ModelIndexes = Literal["known", "allow", "deny"]
-Nan = Literal["null", "string", "error"]
-Engine = Literal["uv"]
-Repair = Literal["safe", "all", "none"]
-LinkMode = Literal["auto", "clone", "hardlink", "copy"]
+__all__ = [
+    "EVERY_PACKAGE",
+    "OVERRIDES",
+    "Engine",
+    "LinkMode",
+    "Loader",
+    "ModelIndexes",
+    "Nan",
+    "PythonPolicy",
+    "Repair",
+    "Settings",
+    "check_variable",
+    "names_package",
+    "size_of",
+]
 
 
 # The settings that change what a model's environment is; the others say where and how it is had.
@@ -113,7 +135,29 @@ class Settings:
     build_timeout: float = 3600.0
     load_timeout: float = 600.0
     predict_timeout: float = 3600.0
+    idle_timeout: float | None = None
+    """After how many idle seconds a worker that is kept is ended; the next prediction starts another."""
+    max_memory: int | None = None
+    """Bytes that a worker and all that it starts may take."""
+    max_output: int | None = None
+    """The longest answer, in bytes."""
+    no_network: bool = False
+    """The model reaches nothing but itself."""
+    read_only: bool = False
+    """The model can write neither its own files nor the environment's."""
+    no_enforce: bool = False
+    """Leave it to the model what fits its signature."""
+    pass_env: tuple[str, ...] = ()
+    """The variables of this process that the model sees beside the usual ones, by name."""
+    set_env: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """Variables that the model sees, each a name and a value (``NAME=VALUE`` as text); they may be secrets."""
     nan: Nan = "null"
+    loader: Loader = "auto"
+    """What loads the model: its environment's mlflow, or our own loader where that gives the same answers (docs/loaders.md)."""
+    workers: int = 1
+    """How many workers have the model loaded side by side."""
+    keep_warm: float | None = None
+    """For how many idle seconds a worker stays behind for the next call (docs/resident.md); ``None``: not at all."""
     link_mode: LinkMode = "auto"
     """How files are shared between the cache and the environments (docs/store.md)."""
     parallel: int = field(default_factory=lambda: max(2, os.cpu_count() or 1))
@@ -147,8 +191,8 @@ class Settings:
             raise UsageError(
                 f"there is no setting called {unknown[0]!r}", hint=f"there are: {', '.join(sorted(known))}"
             )
-        values = {name: _read(name, environ[_variable(name)]) for name in known if environ.get(_variable(name))}
-        values.update({name: _checked(name, value) for name, value in given.items() if value is not None})
+        values = {name: read(name, environ[variable(name)]) for name in known if environ.get(variable(name))}
+        values.update({name: checked(name, value) for name, value in given.items() if value is not None})
         if "home" not in values:
             values["home"] = _default_home()
         return cls(**values)
@@ -163,8 +207,15 @@ class Settings:
         return replace(self, **{name: value for name, value in changes.items() if value is not None})
 
 
-def _variable(name: str) -> str:
-    return f"ENVBUILD_{name.upper()}"
+EVERY_PACKAGE = ":all:"
+
+
+def names_package(options: tuple[str, ...], name: str) -> bool:
+    """Whether packages that an option names, or its ``:all:``, include one (by its normalised name)."""
+    # Imported here: few calls name any.
+    from packaging.utils import canonicalize_name
+
+    return any(option == EVERY_PACKAGE or canonicalize_name(option) == name for option in options)
 
 
 def _default_home() -> Path:
@@ -172,156 +223,3 @@ def _default_home() -> Path:
     import platformdirs
 
     return platformdirs.user_cache_path("envbuild")
-
-
-_CHOICES: Mapping[str, tuple[str, ...]] = {
-    "engine": get_args(Engine),
-    "python_policy": get_args(PythonPolicy),
-    "model_indexes": get_args(ModelIndexes),
-    "nan": get_args(Nan),
-    "repair": get_args(Repair),
-    "link_mode": get_args(LinkMode),
-}
-_PATH_LISTS = ("constraint", "requirements")
-_LISTS = (
-    "extra_index_url",
-    "find_links",
-    "expand",
-    "allow_repair",
-    "deny_repair",
-    "set",
-    "add",
-    "remove",
-    "only_binary",
-    "no_binary",
-    *_PATH_LISTS,
-)
-_PATHS = ("home", "lock", "conda_env", "override")
-_FLAGS = ("python_downloads", "no_build", "locked", "update", "offline", "retry", "shared")
-_SECONDS = ("lock_timeout", "build_timeout", "load_timeout", "predict_timeout", "failure_memory")
-_COUNTS = ("parallel",)
-_SIZES = ("max_size",)
-_TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
-
-
-def _read(name: str, text: str) -> Any:
-    """A setting from a variable's text."""
-    value: Any = text
-    if name in _LISTS:
-        value = tuple(text.split())
-    elif name in _FLAGS:
-        if text.lower() not in _TRUE + _FALSE:
-            raise UsageError(f"{_variable(name)} is {text!r}, which is neither true nor false", hint="write 1 or 0")
-        value = text.lower() in _TRUE
-    return _checked(name, value, said_by=_variable(name))
-
-
-def _checked(name: str, value: Any, said_by: str | None = None) -> Any:
-    said_by = said_by or f"the setting {name}"
-    if name in _CHOICES and value not in _CHOICES[name]:
-        raise UsageError(f"{said_by} is {value!r}", hint=f"write one of: {', '.join(_CHOICES[name])}")
-    convert = _CONVERSIONS.get(name)
-    return value if convert is None else convert(value, said_by)
-
-
-def _seconds(value: Any, said_by: str) -> float:
-    try:
-        seconds = float(value)
-    except (TypeError, ValueError):
-        seconds = 0.0
-    if not seconds > 0:
-        raise UsageError(f"{said_by} is {value!r}, which is not a number of seconds above 0")
-    return seconds
-
-
-def _count(value: Any, said_by: str) -> int:
-    try:
-        count = int(value)
-    except (TypeError, ValueError):
-        count = 0
-    if count < 1 or isinstance(value, bool):
-        raise UsageError(f"{said_by} is {value!r}, which is not a number above 0")
-    return count
-
-
-_UNITS: Mapping[str, int] = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
-_BINARY_UNITS: Mapping[str, int] = {"k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
-
-
-def size_of(value: Any, said_by: str) -> int:
-    """Bytes: a number, or ``20GB``, ``500 MiB``.
-
-    :raises UsageError: it is neither.
-    """
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return value
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", str(value).strip().lower())
-    if match is None or (match[3] and not match[2]):
-        raise UsageError(f"{said_by} is {value!r}, which is no size", hint="write 20GB, 500MiB or a number of bytes")
-    return int(float(match[1]) * (_BINARY_UNITS if match[3] else _UNITS)[match[2]])
-
-
-def _path(value: Any, said_by: str) -> Path:
-    if not str(value).strip():
-        raise UsageError(f"{said_by} is an empty path")
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:/", str(value)):
-        # It may hold a password, which no message of a path's reader would cut out; a Path has one slash less.
-        raise UsageError(f"{said_by} is a URL; a path on this machine is wanted")
-    try:
-        return Path(value).expanduser().absolute()
-    except RuntimeError as error:
-        raise UsageError(f"{said_by} is {str(value)!r}: {error}") from error
-
-
-def _places(value: Any, said_by: str) -> tuple[str, ...]:
-    """URLs as they are, paths in full: what reads them runs in another directory."""
-    places = _texts(value, said_by)
-    return tuple(_url(place, said_by) if "://" in place else str(_path(place, said_by)) for place in places)
-
-
-def _path_list(value: Any, said_by: str) -> tuple[Path, ...]:
-    if isinstance(value, (str, Path)):
-        value = (value,)
-    return tuple(_path(one, said_by) for one in value)
-
-
-def _texts(value: Any, said_by: str) -> tuple[str, ...]:
-    if isinstance(value, str):
-        raise UsageError(f"{said_by} is one text where a list of texts is wanted", hint="put it into a list")
-    return tuple(str(item) for item in value)
-
-
-def _url(value: Any, said_by: str) -> str:
-    # Imported here: most calls name no index.
-    from urllib.parse import urlsplit
-
-    try:
-        urlsplit(str(value))
-    except ValueError as error:
-        # The value itself may hold a password.
-        raise UsageError(f"{said_by} is no address: {error}") from None
-    return str(value)
-
-
-def _urls(value: Any, said_by: str) -> tuple[str, ...]:
-    return tuple(_url(url, said_by) for url in _texts(value, said_by))
-
-
-def _flag(value: Any, said_by: str) -> bool:
-    if not isinstance(value, bool):
-        raise UsageError(f"{said_by} is {value!r}, which is neither True nor False")
-    return value
-
-
-_CONVERSIONS: Mapping[str, Callable[[Any, str], Any]] = {
-    **dict.fromkeys(_FLAGS, _flag),
-    **dict.fromkeys(_SECONDS, _seconds),
-    **dict.fromkeys(_COUNTS, _count),
-    **dict.fromkeys(_SIZES, size_of),
-    **dict.fromkeys(_PATHS, _path),
-    **dict.fromkeys(_LISTS, _texts),
-    **dict.fromkeys(_PATH_LISTS, _path_list),
-    "index_url": _url,
-    "extra_index_url": _urls,
-    "find_links": _places,
-}

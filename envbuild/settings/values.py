@@ -1,0 +1,277 @@
+"""Values: what a setting may be, made of what a variable, the command line or a caller says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from envbuild.errors import UsageError
+
+PythonPolicy = Literal["exact", "minor"]
+ModelIndexes = Literal["known", "allow", "deny"]
+Nan = Literal["null", "string", "error"]
+Engine = Literal["uv"]
+Repair = Literal["safe", "all", "none"]
+LinkMode = Literal["auto", "clone", "hardlink", "copy"]
+Loader = Literal["auto", "mlflow", "direct"]
+
+_CHOICES: Mapping[str, tuple[str, ...]] = {
+    "engine": get_args(Engine),
+    "python_policy": get_args(PythonPolicy),
+    "model_indexes": get_args(ModelIndexes),
+    "nan": get_args(Nan),
+    "repair": get_args(Repair),
+    "link_mode": get_args(LinkMode),
+    "loader": get_args(Loader),
+}
+_PATH_LISTS = ("constraint", "requirements")
+_LISTS = (
+    "extra_index_url",
+    "find_links",
+    "expand",
+    "allow_repair",
+    "deny_repair",
+    "set",
+    "add",
+    "remove",
+    "only_binary",
+    "no_binary",
+    "pass_env",
+    "set_env",
+    *_PATH_LISTS,
+)
+_PATHS = ("home", "lock", "conda_env", "override")
+_FLAGS = (
+    "python_downloads",
+    "no_build",
+    "locked",
+    "update",
+    "offline",
+    "retry",
+    "shared",
+    "no_network",
+    "read_only",
+    "no_enforce",
+)
+_SECONDS = ("lock_timeout", "build_timeout", "load_timeout", "predict_timeout", "idle_timeout", "failure_memory")
+_COUNTS = ("parallel", "workers")
+_DURATIONS = ("keep_warm",)
+_SIZES = ("max_size",)
+_LIMITS = ("max_memory", "max_output")
+_TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
+
+
+def variable(name: str) -> str:
+    """The variable that sets a setting."""
+    return f"ENVBUILD_{name.upper()}"
+
+
+def read(name: str, text: str) -> Any:
+    """A setting from its variable's text.
+
+    :raises UsageError: it cannot be understood.
+    """
+    value: Any = text
+    if name in _LISTS:
+        value = tuple(text.split())
+    elif name in _FLAGS:
+        if text.lower() not in _TRUE + _FALSE:
+            raise UsageError(f"{variable(name)} is {text!r}, which is neither true nor false", hint="write 1 or 0")
+        value = text.lower() in _TRUE
+    return checked(name, value, said_by=variable(name))
+
+
+def checked(name: str, value: Any, said_by: str | None = None) -> Any:
+    """A setting from what somebody gave for it.
+
+    :param said_by: who says it, for the message; by default the setting itself.
+    :raises UsageError: it cannot be understood.
+    """
+    said_by = said_by or f"the setting {name}"
+    if name in _CHOICES and value not in _CHOICES[name]:
+        raise UsageError(f"{said_by} is {value!r}", hint=f"write one of: {', '.join(_CHOICES[name])}")
+    convert = _CONVERSIONS.get(name)
+    return value if convert is None else convert(value, said_by)
+
+
+def _seconds(value: Any, said_by: str) -> float:
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError):
+        seconds = 0.0
+    if not seconds > 0:
+        raise UsageError(f"{said_by} is {value!r}, which is not a number of seconds above 0")
+    return seconds
+
+
+_TIME_UNITS: Mapping[str, int] = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def _duration(value: Any, said_by: str) -> float:
+    """Seconds: a number, or ``90s``, ``10m``, ``2h``."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", str(value).strip().lower())
+    if match is None or not float(match[1]):
+        raise UsageError(
+            f"{said_by} is {value!r}, which is no time above 0", hint="write 10m, 90s or a number of seconds"
+        )
+    return float(match[1]) * _TIME_UNITS[match[2]]
+
+
+def _count(value: Any, said_by: str) -> int:
+    try:
+        count = int(value)
+    except (TypeError, ValueError):
+        count = 0
+    if count < 1 or isinstance(value, bool):
+        raise UsageError(f"{said_by} is {value!r}, which is not a number above 0")
+    return count
+
+
+_UNITS: Mapping[str, int] = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+_BINARY_UNITS: Mapping[str, int] = {"k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+
+
+def size_of(value: Any, said_by: str) -> int:
+    """Bytes: a number, or ``20GB``, ``500 MiB``.
+
+    :raises UsageError: it is neither.
+    """
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", str(value).strip().lower())
+    if match is None or (match[3] and not match[2]):
+        raise UsageError(f"{said_by} is {value!r}, which is no size", hint="write 20GB, 500MiB or a number of bytes")
+    return int(float(match[1]) * (_BINARY_UNITS if match[3] else _UNITS)[match[2]])
+
+
+def _limit(value: Any, said_by: str) -> int:
+    size = size_of(value, said_by)
+    if size == 0:
+        raise UsageError(f"{said_by} is {value!r}, and nothing fits into that")
+    return size
+
+
+def _path(value: Any, said_by: str) -> Path:
+    if not str(value).strip():
+        raise UsageError(f"{said_by} is an empty path")
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:/", str(value)):
+        # It may hold a password, which no message of a path's reader would cut out; a Path has one slash less.
+        raise UsageError(f"{said_by} is a URL; a path on this machine is wanted")
+    try:
+        return Path(value).expanduser().absolute()
+    except RuntimeError as error:
+        raise UsageError(f"{said_by} is {str(value)!r}: {error}") from error
+
+
+def _places(value: Any, said_by: str) -> tuple[str, ...]:
+    """URLs as they are, paths in full: what reads them runs in another directory."""
+    places = _texts(value, said_by)
+    return tuple(_url(place, said_by) if "://" in place else str(_path(place, said_by)) for place in places)
+
+
+def _path_list(value: Any, said_by: str) -> tuple[Path, ...]:
+    if isinstance(value, (str, Path)):
+        value = (value,)
+    return tuple(_path(one, said_by) for one in value)
+
+
+def _texts(value: Any, said_by: str) -> tuple[str, ...]:
+    if isinstance(value, str):
+        raise UsageError(f"{said_by} is one text where a list of texts is wanted", hint="put it into a list")
+    return tuple(str(item) for item in value)
+
+
+def _url(value: Any, said_by: str) -> str:
+    # Imported here: most calls name no index.
+    from urllib.parse import urlsplit
+
+    try:
+        urlsplit(str(value))
+    except ValueError as error:
+        # The value itself may hold a password.
+        raise UsageError(f"{said_by} is no address: {error}") from None
+    return str(value)
+
+
+def _urls(value: Any, said_by: str) -> tuple[str, ...]:
+    return tuple(_url(url, said_by) for url in _texts(value, said_by))
+
+
+def _flag(value: Any, said_by: str) -> bool:
+    if not isinstance(value, bool):
+        raise UsageError(f"{said_by} is {value!r}, which is neither True nor False")
+    return value
+
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+WORKERS_OWN = ("HOME", "TMPDIR", "VIRTUAL_ENV", "CONDA_PREFIX")
+"""Variables that say where a worker is; nobody else can set them."""
+
+
+def check_variable(name: str, said_by: str) -> None:
+    """Refuse a variable that a model cannot be given.
+
+    :raises UsageError: it is the worker's own, or its Python would not heed it.
+    """
+    if name in WORKERS_OWN:
+        raise UsageError(
+            f"{said_by} has {name}, which is the worker's own", hint="each worker gets its own directories"
+        )
+    if name.startswith("PYTHON"):
+        raise UsageError(f"{said_by} has {name}, and the worker's Python heeds no variable PYTHON*")
+
+
+def _names(value: Any, said_by: str) -> tuple[str, ...]:
+    names = _texts(value, said_by)
+    for name in names:
+        if not _NAME.fullmatch(name):
+            # Somebody may have written NAME=VALUE, and the value may be a secret.
+            raise UsageError(f"{said_by} has {name.partition('=')[0]!r}, which is no variable's name alone")
+        check_variable(name, said_by)
+    return names
+
+
+def _variables(value: Any, said_by: str) -> tuple[tuple[str, str], ...]:
+    """Variables: a mapping, pairs, or texts such as ``NAME=VALUE``."""
+    if isinstance(value, str):
+        raise UsageError(f"{said_by} is one text where a list of NAME=VALUE is wanted", hint="put it into a list")
+    given = value.items() if isinstance(value, Mapping) else value
+    pairs = dict(_variable_of(one, said_by) for one in given)
+    for name, text in pairs.items():
+        if not _NAME.fullmatch(name):
+            raise UsageError(f"{said_by} has {name!r}, which is no variable's name", hint="write NAME=VALUE")
+        check_variable(name, said_by)
+        if "\0" in text:
+            raise UsageError(f"{said_by} has a value for {name} that no variable can hold")
+    return tuple(pairs.items())
+
+
+def _variable_of(one: Any, said_by: str) -> tuple[str, str]:
+    if isinstance(one, tuple):
+        name, text = one
+        return str(name), str(text)
+    name, given, text = str(one).partition("=")
+    if not given:
+        # It may be a value alone, and a secret.
+        raise UsageError(f"{said_by} has something that is not NAME=VALUE")
+    return name, text
+
+
+_CONVERSIONS: Mapping[str, Callable[[Any, str], Any]] = {
+    **dict.fromkeys(_FLAGS, _flag),
+    **dict.fromkeys(_SECONDS, _seconds),
+    **dict.fromkeys(_DURATIONS, _duration),
+    **dict.fromkeys(_COUNTS, _count),
+    **dict.fromkeys(_SIZES, size_of),
+    **dict.fromkeys(_LIMITS, _limit),
+    **dict.fromkeys(_PATHS, _path),
+    **dict.fromkeys(_LISTS, _texts),
+    **dict.fromkeys(_PATH_LISTS, _path_list),
+    "pass_env": _names,
+    "set_env": _variables,
+    "index_url": _url,
+    "extra_index_url": _urls,
+    "find_links": _places,
+}
