@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import shutil
+import sys
+import types
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+import steady  # noqa: F401 - imported for its effect
 from kit import REPO, Kit
 from local_index import LocalIndex
 from tiny import File, write_model
@@ -41,6 +45,8 @@ _NEEDS = {
     "tests/images/test_image_pushing.py": ("docker-registry", "skopeo"),
     "tests/images/test_image_": ("python3.8", "debootstrap"),
     "tests/server/": ("unshare", "setpriv"),
+    "tests/conformance/": ("python3.8", "python3.9", "python3.10", "python3.11"),
+    "tests/bridge/test_confinement.py": ("bwrap", "unshare", "setpriv", "nsenter"),
 }
 
 
@@ -132,3 +138,12 @@ def build_tools(shared_home: Path) -> tuple[File, ...]:
 def kit(home: Path, local_index: LocalIndex) -> Kit:
     """The pipeline with the test's own store and index."""
     return Kit(home, local_index)
+
+
+@pytest.fixture(scope="session")
+def worker_module() -> Callable[[str], types.ModuleType]:
+    """Imports a module of the worker's as the worker does: under its private name, not as ``envbuild.worker``."""
+    package = types.ModuleType("_envbuild_worker")
+    package.__path__ = [str(REPO / "envbuild" / "worker")]
+    sys.modules["_envbuild_worker"] = package
+    return lambda name: importlib.import_module("_envbuild_worker." + name)

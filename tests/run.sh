@@ -21,6 +21,7 @@ missing=""
 command -v git >/dev/null || missing="$missing git"
 command -v unshare >/dev/null || missing="$missing util-linux"
 ldconfig -p 2>/dev/null | grep -q libgomp.so.1 || missing="$missing libgomp1"
+command -v bwrap >/dev/null || missing="$missing bubblewrap"
 command -v openssl >/dev/null || missing="$missing openssl"
 command -v dockerd >/dev/null || [ -n "${DOCKER_HOST:-}" ] || missing="$missing docker.io"
 for name in debootstrap docker-registry skopeo; do
@@ -70,6 +71,8 @@ if [ "${CI:-}" = "true" ]; then
     fi
 fi
 status=0
+# A shell has what it puts into the background ignore interrupts, and some tests send them: the images' tests below, and
+# all of them where this script itself was put there.
 heeding_interrupts="import os, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 signal.signal(signal.SIGQUIT, signal.SIG_DFL)
@@ -78,16 +81,16 @@ if [ "$#" -eq 0 ] && [ "$tier" != "soak" ]; then
     # Those that drive the Docker daemon beside all others, since most of what a test does is to wait. Never two of them
     # at a time: they look at what the one daemon has.
     mkdir -p .cache
-    # A shell has what it puts into the background ignore interrupts, and some tests send them.
     .venv/bin/python -c "$heeding_interrupts" -m pytest -m "$tier" tests/images >.cache/images.log 2>&1 &
     images=$!
     trap 'kill "$images" 2>/dev/null || true' EXIT
-    .venv/bin/python -m pytest -m "$tier" --ignore tests/images || status=$?
+    # A file's tests stay together: they share what its fixtures made.
+    .venv/bin/python -c "$heeding_interrupts" -m pytest -m "$tier" --ignore tests/images -n 2 --dist loadfile || status=$?
     wait "$images" || status=$?
     trap - EXIT
     cat .cache/images.log
 else
-    .venv/bin/python -m pytest -m "$tier" "$@" || status=$?
+    .venv/bin/python -c "$heeding_interrupts" -m pytest -m "$tier" "$@" || status=$?
 fi
 [ -z "$daemon" ] || kill "$daemon"
 exit "$status"

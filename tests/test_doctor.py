@@ -22,7 +22,8 @@ from local_index import LocalIndex
 from tiny import wheel
 
 from envbuild import doctor
-from envbuild.cli.doctor import command
+from envbuild.bridge import confinement
+from envbuild.cli import envbuild as program
 from envbuild.doctor import ground, network, place, programs, pythons, surroundings
 from envbuild.doctor.finding import Check, Finding
 from envbuild.doctor.looking import side_by_side
@@ -168,7 +169,9 @@ def test_quiet_and_verbose(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "CHECKS", (check(answers),))
 
     def said(*options: str) -> tuple[str, str]:
-        done = CliRunner().invoke(command, options, env={"ENVBUILD_HOME": str(home)}, catch_exceptions=False)
+        done = CliRunner().invoke(
+            program, ["doctor", *options], env={"ENVBUILD_HOME": str(home)}, catch_exceptions=False
+        )
         return done.stdout, done.stderr
 
     plain = "Trials\n  fine     trial  it is here\n\neverything that is needed for every model is fine\n"
@@ -461,11 +464,20 @@ def test_a_daemon_that_this_user_may_not_talk_to_is_wrong(environ: dict[str, str
     assert found["Docker"]["found"] == "this user may not talk to the Docker daemon"
 
 
-def test_namespaces_stop_nothing(home: Path) -> None:
-    (found,) = surroundings.namespaces(settings(home))
-    assert not found.needed
-    assert found.without == "everything works: nothing needs them yet"
-    assert ("they work" in found.found) == (found.state == "fine")
+def test_what_a_worker_can_be_kept_from_is_said_and_stops_nothing(home: Path) -> None:
+    found = by_name(surroundings.confinement(settings(home)))
+    assert set(found) == {"memory limit", "no network", "read-only"}
+    assert not any(one.needed for one in found.values())
+    assert found["no network"].without == "--no-network is refused; everything else works"
+    assert ("can do it" in found["read-only"].found) == (found["read-only"].state == "fine")
+
+
+def test_a_machine_that_can_confine_nobody_says_why(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(confinement, "MEANS", ())
+    monkeypatch.setattr(confinement, "_FOUND", confinement._Found())
+    found = by_name(surroundings.confinement(settings(home)))
+    assert found["no network"].state == found["read-only"].state == "missing"
+    assert "bubblewrap" in (found["read-only"].hint or "")
 
 
 def test_the_extras_are_those_of_the_project() -> None:

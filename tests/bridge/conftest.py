@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib
-import sys
-import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +10,7 @@ from typing import Any
 
 import findpython
 import pytest
-from acting import MODEL, WORKER_FOLDER, RawWorker
+from acting import MODEL, RawWorker
 
 
 @functools.cache
@@ -52,15 +49,6 @@ def make_model(tmp_path: Path) -> Callable[..., Any]:
         return SimpleNamespace(path=tmp_path / "model", pyfunc=pyfunc, signature=written)
 
     return make
-
-
-@pytest.fixture(scope="session")
-def worker_module() -> Callable[[str], types.ModuleType]:
-    """Imports a module of the worker's as the worker does: under its private name, not as ``envbuild.worker``."""
-    package = types.ModuleType("_envbuild_worker")
-    package.__path__ = [str(WORKER_FOLDER)]
-    sys.modules["_envbuild_worker"] = package
-    return lambda name: importlib.import_module("_envbuild_worker." + name)
 
 
 @pytest.fixture

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-import random
+import shutil
+import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import acting
 import pytest
 from acting import RawWorker, frame, order
 from waiting import eventually, is_gone
+
+from envbuild.bridge import Worker
+from envbuild.errors import ProtocolError
 
 StartRaw = Callable[..., RawWorker]
 MakeModel = Callable[..., Any]
@@ -30,9 +36,9 @@ def failed(answer: Any) -> tuple[int, str]:
 def test_the_worker_speaks_first(raw_worker: StartRaw, every_python: Path) -> None:
     worker = raw_worker(every_python)
     header, said = worker.receive()  # type: ignore[misc]
-    assert (header["protocol"], header["id"], header["verb"]) == (1, 0, "ready")
+    assert (header["protocol"], header["id"], header["verb"]) == (3, 0, "ready")
     assert set(said) == {"protocol", "python", "implementation", "executable", "pid", "loader"}
-    assert said["pid"] == worker.process.pid
+    assert _group_of(Path("/proc", str(said["pid"]))) == worker.process.pid, "it is in its sentinel's group"
     worker.send(frame("stop", 1))
     assert worker.process.wait(20) == 0
 
@@ -74,7 +80,52 @@ def test_the_versions_are_both_named(raw_worker: StartRaw) -> None:
     worker = raw_worker()
     worker.receive()
     worker.send(frame("load", 1, protocol=99))
-    assert worker.receive()[1]["message"] == "this worker speaks protocol 1, not 99"  # type: ignore[index]
+    assert worker.receive()[1]["message"] == "this worker speaks protocol 3, not 99"  # type: ignore[index]
+
+
+@pytest.fixture
+def worker_of_version_1(tmp_path: Path) -> Path:
+    """The worker's folder as it was when the protocol had the version before."""
+    folder = shutil.copytree(acting.WORKER_FOLDER, tmp_path / "worker", ignore=shutil.ignore_patterns("__pycache__"))
+    channel = folder / "channel.py"
+    before = channel.read_text()
+    channel.write_text(before.replace("\nPROTOCOL = 3\n", "\nPROTOCOL = 1\n"))
+    assert channel.read_text() != before
+    return folder
+
+
+def test_an_older_worker_is_refused(
+    make_model: MakeModel, worker_of_version_1: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("envbuild.bridge.worker.WORKER_FOLDER", worker_of_version_1)
+    with Worker.start(Path(sys.executable), make_model()) as worker:
+        with pytest.raises(ProtocolError, match="the worker speaks protocol 1, and this envbuild speaks 3") as caught:
+            worker.predict(order("echo", value=1))
+        assert caught.value.hint is not None
+    assert is_gone(worker.pid)
+
+
+def test_an_older_worker_refuses(
+    raw_worker: StartRaw, worker_of_version_1: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(acting, "WORKER_FOLDER", worker_of_version_1)
+    worker = raw_worker()
+    assert worker.receive()[0]["protocol"] == 1  # type: ignore[index]
+    worker.send(frame("load", 1))
+    assert worker.receive()[1]["message"] == "this worker speaks protocol 1, not 3"  # type: ignore[index]
+
+
+def test_an_older_host_is_refused_and_refuses(
+    raw_worker: StartRaw, make_model: MakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = raw_worker()
+    worker.receive()
+    worker.send(frame("load", 1, protocol=1))
+    assert worker.receive()[1]["message"] == "this worker speaks protocol 3, not 1"  # type: ignore[index]
+    monkeypatch.setattr("envbuild.bridge.frames.PROTOCOL", 1)
+    refused = pytest.raises(ProtocolError, match="the worker speaks protocol 3, and this envbuild speaks 1")
+    with Worker.start(Path(sys.executable), make_model()) as younger, refused:
+        younger.wait_loaded()
 
 
 @pytest.mark.parametrize(
@@ -107,13 +158,20 @@ def test_end_of_file_ends_an_idle_worker(raw_worker: StartRaw, every_python: Pat
     assert worker.end() in (0, -9)
 
 
-def test_the_sentinel_ends_with_its_worker(raw_worker: StartRaw) -> None:
+def test_the_sentinel_ends_as_its_worker_does(raw_worker: StartRaw, every_python: Path) -> None:
     """Also when nobody kills the group and the channel stays open."""
-    worker = raw_worker()
+    worker = raw_worker(every_python)
+    os.kill(worker.receive()[1]["pid"], signal.SIGUSR1)  # type: ignore[index]
+    assert worker.process.wait(20) == -signal.SIGUSR1
+    eventually(lambda: _group_is_gone(worker.process.pid), "the group is gone")
+
+
+def test_the_worker_ends_with_its_sentinel(raw_worker: StartRaw, every_python: Path) -> None:
+    worker = raw_worker(every_python)
     worker.receive()
     worker.process.kill()
     worker.process.wait()
-    eventually(lambda: _group_is_gone(worker.process.pid), "the sentinel is gone")
+    eventually(lambda: _group_is_gone(worker.process.pid), "the worker is gone")
 
 
 def _group_is_gone(group: int) -> bool:
@@ -139,58 +197,3 @@ def test_a_worker_whose_host_is_another_process_does_not_start(raw_worker: Start
 
 def test_a_worker_without_a_host_to_watch(raw_worker: StartRaw) -> None:
     assert raw_worker(host=0).receive()[0]["verb"] == "ready"  # type: ignore[index]
-
-
-def test_mutated_frames(raw_worker: StartRaw, make_model: MakeModel) -> None:
-    """After any change to a frame: the next good request is answered, or the worker ends, saying why."""
-    chance = random.Random(20180605)
-    load = frame("load", 1, load_order(make_model()))
-    good = frame("predict", 3, order("echo", value="good"))
-    worker = None
-    restarts = 0
-    for _ in range(200):
-        if worker is None:
-            worker = raw_worker()
-            worker.send(load)
-            assert [worker.receive()[0]["verb"] for _ in range(2)] == ["ready", "loaded"]  # type: ignore[index]
-        if not _survives(worker, _mutated(frame("predict", 2, order("echo", value="bad")), chance), good):
-            restarts += 1
-            worker.remove()
-            assert is_gone(worker.process.pid)
-            worker = None
-    assert 0 < restarts < 200
-
-
-def _mutated(data: bytes, chance: random.Random) -> bytes:
-    changed = bytearray(data)
-    for _ in range(chance.randint(1, 3)):
-        place = chance.randrange(len(changed))
-        how = chance.choice(("change", "change", "insert", "delete", "cut"))
-        if how == "change":
-            changed[place] = chance.randrange(256)
-        elif how == "insert":
-            changed.insert(place, chance.randrange(256))
-        elif how == "delete" and len(changed) > 1:
-            del changed[place]
-        elif chance.random() < 0.3:
-            del changed[place + 1 :]
-    return bytes(changed)
-
-
-def _survives(worker: RawWorker, mutated: bytes, good: bytes) -> bool:
-    worker.send(mutated + good)
-    told = False
-    while answer := worker.receive(0.5):
-        header, payload = answer
-        if header["verb"] == "predicted" and header["id"] == 3:
-            assert payload == "good"
-            return True
-        assert header["verb"] in ("failed", "predicted")
-        told = told or header["verb"] == "failed"
-    if worker.ended:
-        assert told, "it ended, and did not say why"
-        assert worker.process.wait(20) == 3
-    else:
-        # It waits for the rest of a frame whose length has become larger.
-        assert worker.end() in (0, -9)
-    return False

@@ -24,6 +24,20 @@ KEYS = {
     "predict": {"predictions", "nulls", "lock_hash", "built"},
     "run": {"returncode", "stdout", "stderr", "seconds", "lock_hash"},
     "verify": {"environments", "images", "repaired"},
+    "batch": {
+        "rows",
+        "skipped",
+        "nulled",
+        "nulls",
+        "seconds",
+        "resumed",
+        "workers",
+        "chunk_rows",
+        "lock_hash",
+        "files",
+    },
+    "workers list": {"workers"},
+    "workers stop": {"stopped"},
     "envs list": {"environments"},
     "envs show": {"environments"},
     "envs gc": {"dry_run", "removed", "cleaned", "before", "after", "left"},
@@ -67,6 +81,8 @@ KEYS = {
 
 def test_every_command_answers_with_its_keys(call: Call, tiny: MakeTiny) -> None:
     model = tiny()
+    rows = model.path.parent / "rows.jsonl"
+    rows.write_text('{"x": 1}\n')
     more: dict[str, list[object]] = {
         "inspect": [model.path],
         "lock": [model.path],
@@ -74,6 +90,9 @@ def test_every_command_answers_with_its_keys(call: Call, tiny: MakeTiny) -> None
         "predict": [model.path, model.input(1)],
         "run": [model.path],
         "verify": [model.path],
+        "batch": [model.path, rows, rows.with_name("answers.jsonl")],
+        "workers list": [],
+        "workers stop": ["--all"],
         "envs list": [],
         "envs show": [model.path],
         "envs gc": [],

@@ -174,22 +174,26 @@ ENTRIES = {
 }
 
 
+BARE = ("envs list", "envs gc", "workers list")
+
+
 # An image needs a daemon: tests/images holds its example against the code.
 @pytest.mark.parametrize("command", [*(name for name in COMMANDS if name != "image"), "error"])
 def test_json_examples(call: Call, tiny: MakeTiny, command: str) -> None:
     model = tiny(mlmodel=f"signature:\n  inputs: '{SIGNATURE}'\n  outputs: '{SIGNATURE}'\n")
     model_and: dict[str, list[object]] = {"predict": [model.path, "-"], "run": [model.path], "completion": ["bash"]}
     model_and["diff"] = [model.path, model.path]
+    model_and["workers stop"] = ["--all"]
     model_and["check"] = [model.path, "--input", "-"]
+    (model.path.parent / "in.csv").write_text("age\n1\n")
+    model_and["batch"] = [model.path, model.path.parent / "in.csv", model.path.parent / "out.csv"]
     if command == "error":
         (model.path / "conda.yaml").write_text("dependencies:\n- pip:\n  - '!!'\n")
         done, example = call("build", model.path, "--json"), EXAMPLES["build", False]
         assert done.json["error"]["place"]["line"] == 3
     else:
         more = ["--", "true"] if command == "run" else []
-        model_and.update(
-            {name: [] for name in COMMANDS if name.startswith("cache") or name in ("envs list", "envs gc", "doctor")}
-        )
+        model_and.update({name: [] for name in COMMANDS if name.startswith("cache") or name in (*BARE, "doctor")})
         if command in ("verify", *(name for name in COMMANDS if name.startswith("envs"))):
             assert call("build", model.path).code == 0
         arguments = [*model_and.get(command, [model.path]), "--json", *more]

@@ -190,7 +190,7 @@ def test_a_file_that_is_not_the_locked_one_is_not_installed(call: Call, tiny: Ma
         ('{"inputs": [1], "instances": [1]}', "input-invalid", "inputs"),
         ('{"inputs": [1], "params": 3}', "input-invalid", "params"),
         ('{"inputs": [1], "params": {"a": 1}}', "input-mismatch", "params"),
-        ('{"dataframe_records": [{"a": 1}]}', "input-invalid", "pandas"),
+        ('{"dataframe_records": [{"a": 1}, 2]}', "input-invalid", "record 1 is a number"),
     ],
 )
 def test_an_input_that_cannot_be_understood(call: Call, tiny: MakeTiny, content: str, code: str, words: str) -> None:
@@ -206,14 +206,6 @@ def test_an_input_that_does_not_fit_the_signature(call: Call, tiny: MakeTiny, tm
     done = call("predict", tiny(mlmodel=f"signature:\n  inputs: '{columns}'\n").path, "i.json")
     assert (done.code, done.error) == (6, "input-mismatch"), done.stderr
     assert "colour" in done.stderr
-
-
-@pytest.mark.parametrize("name", ["t.csv", "t.jsonl", "t.parquet"])
-def test_a_table_for_a_model_without_pandas(call: Call, tiny: MakeTiny, tmp_path: Path, name: str) -> None:
-    (tmp_path / name).write_text('{"a": 1}\n')
-    done = call("predict", tiny().path, name)
-    assert (done.code, done.error) == (6, "input-invalid")
-    assert "pandas" in done.stderr
 
 
 def test_a_content_type_that_nobody_reads(call: Call, tiny: MakeTiny) -> None:

@@ -219,10 +219,14 @@ def test_a_worker_goes_on_after_a_model_that_raised(loaded: envbuild.LoadedModel
 
 
 @pytest.mark.parametrize(("act", "error"), [("kill", WorkerKilled), ("hard exit", WorkerExited)])
-def test_a_worker_that_is_gone_says_so_again(loaded: envbuild.LoadedModel, act: str, error: type[Exception]) -> None:
+def test_a_worker_that_is_gone_is_followed_by_another(
+    loaded: envbuild.LoadedModel, act: str, error: type[Exception]
+) -> None:
+    before = loaded.predict({"input": "pid"})
     for _ in range(2):
         with pytest.raises(error):
             loaded.predict({"input": act})
+    assert loaded.predict({"input": "pid"}) != before
 
 
 def test_the_api_has_time_limits_too(acting: tuple[Path, Path], tmp_path: Path) -> None:

@@ -374,15 +374,6 @@ def test_an_expected_answer_and_no_comparison_contradict_each_other(shop: Kit, m
         check.check(model, shop.settings(), options)
 
 
-def test_the_tail_of_what_a_model_prints_is_bounded() -> None:
-    pieces: list[bytes] = []
-    tail = check._Tail(pieces.append)
-    for number in range(5000):
-        tail(f"line {number}\n".encode())
-    assert len(pieces) == 5000
-    assert tail.lines() == tuple(f"line {number}" for number in range(4980, 5000))
-
-
 def test_a_given_input_is_told_by_its_kind(tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text("a\n1\n")
     from envbuild.review import sample

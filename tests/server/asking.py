@@ -40,6 +40,8 @@ class Model:
             os._exit(5)
         if verb == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
+        if verb == "much":
+            return len(b"x" * rest[0])
         if verb == "pid":
             return os.getpid()
         if verb == "nan":
@@ -126,11 +128,18 @@ class Server:
     def connect(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE)
 
-    def ask(self, method: str, path: str, payload: bytes | None = None, content_type: str | None = None) -> Answer:
+    def ask(
+        self,
+        method: str,
+        path: str,
+        payload: bytes | None = None,
+        content_type: str | None = None,
+        headers: Mapping[str, str] = {},
+    ) -> Answer:
         connection = self.connect()
         try:
-            headers = {} if content_type is None else {"Content-Type": content_type}
-            connection.request(method, path, payload, headers)
+            known = {} if content_type is None else {"Content-Type": content_type}
+            connection.request(method, path, payload, {**known, **headers})
             return _read(connection)
         finally:
             connection.close()

@@ -44,7 +44,7 @@ def test_predict_says_how_many_values_became_null(run: Run) -> None:
     ("stdin", "options", "code", "said"),
     [
         (b"{", (), 6, "error[input-invalid]: the input is not JSON"),
-        (b"a\n1\n", ("--content-type", "text/csv"), 6, "error[input-invalid]: "),
+        (b"", ("--content-type", "text/csv"), 6, "error[input-invalid]: "),
         (body("echo"), ("--content-type", "text/html"), 6, "is none of"),
         (body("raise"), (), 7, "error[model-raised]: "),
         (body("kill"), (), 8, "error[worker-killed]: the worker was killed by SIGKILL"),

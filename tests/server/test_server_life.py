@@ -72,6 +72,22 @@ def test_a_model_that_ends_its_worker_is_unavailable_once(serve: Serve, verb: st
     assert f"error[{code}]" in server.stderr
 
 
+def test_a_model_that_takes_too_much_memory_is_unavailable_once_and_a_long_answer_is_an_error(serve: Serve) -> None:
+    server = serve(ENVBUILD_MAX_MEMORY="300MiB", ENVBUILD_MAX_OUTPUT="1kB")
+    answer = server.predict("much", 2**30)
+    assert (answer.status, answer.json["error_code"]) == (503, "TEMPORARILY_UNAVAILABLE")
+    assert "the limit is 314572800 bytes" in answer.json["message"]
+    answer = server.predict("echo", "x" * 1000)
+    assert (answer.status, answer.json["error_code"]) == (500, "INTERNAL_ERROR")
+    assert server.predict("echo").predictions == ["echo"]
+
+
+def test_variables_that_are_not_there_are_said(serve: Serve) -> None:
+    server = serve(ENVBUILD_PASS_ENV="IS_ABSENT")
+    assert server.predict("echo").predictions == ["echo"]
+    assert "warning[variable-absent]: IS_ABSENT" in server.stderr
+
+
 def test_a_model_that_cannot_be_loaded_is_told_and_loaded_at_a_later_request(serve: Serve, model: Path) -> None:
     (model / "fails").touch()
     server = serve()

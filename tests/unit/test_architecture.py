@@ -18,10 +18,11 @@ TABLE = (
     ("__main__",),
     ("cli",),
     ("__init__",),
+    ("asynchronous",),
     ("api",),
     ("doctor", "review"),
     ("images",),
-    ("environments", "server"),
+    ("batching", "environments", "resident", "server"),
     ("pipeline",),
     ("bridge", "builders", "inspection", "override", "resolvers", "staleness"),
     ("store",),
@@ -37,6 +38,8 @@ TABLE = (
     ("model",),
     ("signature",),
     ("document", "files", "request", "settings", "system_errors"),
+    ("dataframe",),
+    ("arrow",),
     ("accelerator",),
     (
         "conda_names",
@@ -155,6 +158,8 @@ def test_nobody_else_starts_or_becomes_a_process_through_os() -> None:
     pattern = re.compile(r"system|popen|fork\w*|exec\w+|spawn\w+|posix_spawn\w*|startfile")
     found = {name_of(path): {name for name in attributes_of(path, "os") if pattern.fullmatch(name)} for path in MODULES}
     assert {name: names for name, names in found.items() if names} == {
+        # What comes before it in the process that becomes the worker.
+        "bridge/launcher.py": {"execv"},
         "process.py": {"execve"},
         "server/init.py": {"fork"},
         "worker/compiling.py": {"fork"},
@@ -173,7 +178,7 @@ def test_only_settings_name_the_variables_of_envbuild() -> None:
         if names := {text for text in constants if re.fullmatch(r"ENVBUILD_[A-Z_]*", text)}:
             found[name_of(path)] = names
     assert found == {
-        "settings.py": {"ENVBUILD_"},
+        "settings/values.py": {"ENVBUILD_"},
         # What a command in the model's environment gets, and what it does not get.
         "cli/run.py": {"ENVBUILD_", "ENVBUILD_MODEL"},
         # Which model a container serves.
@@ -184,7 +189,7 @@ def test_only_settings_name_the_variables_of_envbuild() -> None:
 def test_the_environment_is_read_where_the_table_of_readers_says_and_nowhere_else() -> None:
     reading = {name_of(path) for path in HOST_MODULES if attributes_of(path, "os") & {"environ", "getenv", "environb"}}
     assert reading == {
-        "settings.py",  # ENVBUILD_*
+        "settings/__init__.py",  # ENVBUILD_*
         "pipeline.py",  # the variables that the deployer lets a model's files name
         "indexes.py",  # NETRC
         "uv.py",  # what uv is given: PATH, proxies, certificates

@@ -21,15 +21,18 @@ HEAVY = {
 
 def test_the_public_names_are_these() -> None:
     assert envbuild.__all__ == [
+        "AsyncLoadedModel",
         "EnvbuildError",
         "LoadedModel",
         "__version__",
+        "batch",
         "build",
         "check",
         "diff",
         "explain",
         "inspect",
         "load_model",
+        "load_model_async",
         "lock",
         "predict",
     ]
@@ -76,12 +79,24 @@ def test_a_loaded_model_has_these_members() -> None:
     assert [name for name in vars(envbuild.LoadedModel) if not name.startswith("_")] == [
         "lock",
         "environment",
+        "pids",
+        "busy",
+        "workers",
         "predict",
         "close",
     ]
-    predict = "(self, data: 'Any', params: 'Mapping[str, Any] | None' = None) -> 'Any'"
+    predict = (
+        "(self, data: 'Any', params: 'Mapping[str, Any] | None' = None, *, content_type: 'str | None' = None) -> 'Any'"
+    )
     assert str(inspect.signature(envbuild.LoadedModel.predict)) == predict
     assert {"__enter__", "__exit__"} <= set(vars(envbuild.LoadedModel))
+
+
+def test_its_twin_for_asyncio_has_the_same_members() -> None:
+    members = [name for name in vars(envbuild.AsyncLoadedModel) if not name.startswith("_")]
+    assert members == [name for name in vars(envbuild.LoadedModel) if not name.startswith("_")]
+    assert inspect.signature(envbuild.AsyncLoadedModel.predict) == inspect.signature(envbuild.LoadedModel.predict)
+    assert {"__aenter__", "__aexit__"} <= set(vars(envbuild.AsyncLoadedModel))
 
 
 @pytest.mark.parametrize(

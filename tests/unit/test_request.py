@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import gzip
 import json
 from decimal import Decimal
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from samples import MODELS
 
 from envbuild.errors import InputError, InputNotFound
-from envbuild.request import answer_of, body_of, content_type_of, read_input
+from envbuild.request import answer_of, body_of, content_type_of, decompressed, encoding_of, read_input
 
 
 def strict(text: bytes) -> Any:
@@ -160,16 +161,39 @@ def test_an_answer_is_freed_of_its_envelope_and_chat_answers_are_not() -> None:
         ("a.jsonl", "application/jsonl"),
         ("a.ndjson", "application/jsonl"),
         ("a.b.parquet", "application/vnd.apache.parquet"),
+        ("a.arrow", "application/vnd.apache.arrow.file"),
+        ("a.feather", "application/vnd.apache.arrow.file"),
+        ("a.arrows", "application/vnd.apache.arrow.stream"),
+        ("a.csv.gz", "text/csv"),
+        ("a.JSON.GZ", "application/json"),
     ],
 )
 def test_a_files_ending_says_what_it_holds(name: str, content_type: str) -> None:
     assert content_type_of(Path(name)) == content_type
 
 
-@pytest.mark.parametrize("name", ["a", "a.txt", ".json", "a.json.gz"])
+@pytest.mark.parametrize("name", ["a", "a.txt", ".json", "a.gz", "a.txt.gz"])
 def test_an_ending_that_says_nothing_is_an_input_error(name: str) -> None:
     with pytest.raises(InputError, match="ending"):
         content_type_of(Path(name))
+
+
+def test_an_ending_says_how_a_file_is_compressed() -> None:
+    assert encoding_of(Path("a.csv.gz")) == encoding_of(Path("a.GZ")) == "gzip"
+    assert encoding_of(Path("a.csv")) is None
+
+
+def test_what_is_compressed_comes_out_whole() -> None:
+    # Some tools write files of several members, such as bgzip, or cat of two files.
+    assert decompressed(gzip.compress(b"ab") + gzip.compress(b"cd"), "gzip") == b"abcd"
+    assert decompressed(b"ab", "identity") == decompressed(b"ab", None) == b"ab"
+    for payload, encoding, says in [
+        (b"ab", "gzip", "not gzip"),
+        (gzip.compress(b"ab")[:-4], "gzip", "not gzip"),
+        (b"ab", "br", "'br' is not gzip"),
+    ]:
+        with pytest.raises(InputError, match=says):
+            decompressed(payload, encoding)
 
 
 def test_an_input_that_cannot_be_read_is_not_found(tmp_path: Path) -> None:

@@ -50,7 +50,18 @@ FROM_VARIABLES: list[tuple[str, str, Any]] = [
     ("build_timeout", "60", 60.0),
     ("load_timeout", "60", 60.0),
     ("predict_timeout", "60", 60.0),
+    ("idle_timeout", "90", 90.0),
+    ("max_memory", "2GiB", 2 * 2**30),
+    ("max_output", "500MB", 500_000_000),
+    ("no_network", "1", True),
+    ("read_only", "yes", True),
+    ("no_enforce", "on", True),
+    ("pass_env", "A_TOKEN OTHER", ("A_TOKEN", "OTHER")),
+    ("set_env", "A=1 B=x=y EMPTY=", (("A", "1"), ("B", "x=y"), ("EMPTY", ""))),
     ("nan", "string", "string"),
+    ("loader", "direct", "direct"),
+    ("workers", "2", 2),
+    ("keep_warm", "10m", 600.0),
     ("link_mode", "copy", "copy"),
     ("parallel", "3", 3),
     ("retry", "1", True),
@@ -98,6 +109,27 @@ def test_every_setting_has_a_variable_that_is_tested() -> None:
         ("build_timeout", "0"),
         ("load_timeout", "-1"),
         ("predict_timeout", "nan"),
+        ("idle_timeout", "0"),
+        ("loader", "pickle"),
+        ("workers", "0"),
+        ("keep_warm", "0m"),
+        ("keep_warm", "soon"),
+        ("max_memory", "0"),
+        ("max_memory", "lots"),
+        ("max_output", "0"),
+        ("no_network", "perhaps"),
+        ("read_only", "2"),
+        ("no_enforce", "-"),
+        ("pass_env", "NAME=VALUE"),
+        ("pass_env", "1ST"),
+        ("pass_env", "HOME"),
+        ("pass_env", "PYTHONPATH"),
+        ("set_env", "NAME"),
+        ("set_env", "1ST=x"),
+        ("set_env", "=x"),
+        ("set_env", "TMPDIR=/tmp"),
+        ("set_env", "VIRTUAL_ENV=/srv"),
+        ("set_env", "PYTHONHASHSEED=0"),
         ("home", "  "),
         ("home", "~nobody-of-this-name/x"),
         ("lock", " "),
@@ -122,6 +154,9 @@ def test_a_variable_that_cannot_be_understood_is_a_usage_error_that_names_it(nam
         ("find_links", "/wheels"),
         ("lock_timeout", "x"),
         ("nan", 3),
+        ("pass_env", "A_TOKEN"),
+        ("set_env", "A=1"),
+        ("max_memory", True),
         ("no_such_setting", 1),
     ],
 )
@@ -168,3 +203,18 @@ def test_a_url_for_a_path_is_refused_without_showing_it(given: str | Path) -> No
     with pytest.raises(UsageError, match="a path on this machine is wanted") as raised:
         Settings.from_environ({"ENVBUILD_HOME": str(HOME)}, constraint=(given,))
     assert "canary" not in str(raised.value)
+
+
+@pytest.mark.parametrize("given", [{"A": "1", "B": "x y"}, ["A=1", "B=x y"], [("A", "1"), ("B", "x y")]])
+def test_variables_for_the_model_are_a_mapping_or_pairs_or_texts(given: Any) -> None:
+    settings = Settings.from_environ({"ENVBUILD_HOME": str(HOME)}, set_env=given)
+    assert settings.set_env == (("A", "1"), ("B", "x y"))
+
+
+def test_a_variable_for_the_model_is_in_no_message_and_not_shown_with_the_settings() -> None:
+    settings = Settings.from_environ({"ENVBUILD_HOME": str(HOME), "ENVBUILD_SET_ENV": "A=canary-77"})
+    assert "canary-77" not in repr(settings)
+    for name, text in (("PASS_ENV", "A=canary-77"), ("SET_ENV", "HOME=canary-77"), ("SET_ENV", "canary-77")):
+        with pytest.raises(UsageError) as caught:
+            Settings.from_environ({"ENVBUILD_HOME": str(HOME), f"ENVBUILD_{name}": text})
+        assert "canary-77" not in str(caught.value.to_dict())

@@ -1,0 +1,1 @@
+"""Has neither of the functions that load."""

@@ -1,0 +1,15 @@
+"""Sends SIGKILL to its parent."""
+
+import os
+import signal
+import time
+
+from turning import model_of
+
+
+def misbehave(path):
+    os.kill(os.getppid(), signal.SIGKILL)
+    time.sleep(1000)
+
+
+_load_pyfunc = model_of(misbehave)

@@ -1,0 +1,3 @@
+"""Raises MemoryError while it is loaded."""
+
+DATA = bytearray(1 << 60)
