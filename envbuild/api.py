@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 
 class LoadedModel:
-    """A model in ``workers`` workers of its own: loaded once in each, asked as often as one likes, by any threads, ended
-    by ``close`` or ``with``.
+    """A model in ``workers`` workers of its own.
 
-    Each prediction goes to a worker that has none; where all have one, it waits for the first that is free. A worker that died, timed out or was ended for idling (``idle_timeout``) is followed by another at the next
-    prediction, in the same environment.
+    Loaded once in each, asked as often as one likes, by any threads, ended by ``close`` or ``with``. Each prediction goes
+    to a worker that has none; where all have one, it waits for the first that is free. A worker that died, timed out or
+    was ended for idling (``idle_timeout``) is followed by another at the next prediction, in the same environment.
     """
 
     def __init__(self, worker: Pool, built: Built, *, enforces: bool = True) -> None:

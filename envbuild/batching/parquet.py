@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -49,8 +50,6 @@ def write(lines: Path, made: Path) -> None:
             hint="write JSON Lines in place of Parquet",
         ) from None
     with made.open("rb+") as file:
-        import os
-
         os.fsync(file.fileno())
 
 

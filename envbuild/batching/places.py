@@ -27,7 +27,8 @@ _FORMS_BY_ENDING: Final[dict[str, Form]] = {
     ".ndjson": "jsonl",
     ".parquet": "parquet",
 }
-_KNOWN: Final = (".csv", ".jsonl", ".ndjson", ".parquet", ".csv.gz", ".jsonl.gz", ".ndjson.gz")
+# Parquet is compressed inside.
+_KNOWN: Final = (*_FORMS_BY_ENDING, *(f"{ending}.gz" for ending, form in _FORMS_BY_ENDING.items() if form != "parquet"))
 _HEAD: Final = 1 << 16
 
 

@@ -22,6 +22,7 @@ from envbuild.batching.journal import State
 from envbuild.batching.places import Source, Target
 from envbuild.batching.result import Options, Written
 from envbuild.errors import OutputInvalid, UsageError
+from envbuild.store.writing import sync_directory
 
 PARTIAL: Final = ".partial"
 # What standard output has for names.
@@ -129,7 +130,7 @@ class Output:
                 os.replace(self._file.partial, self._named)
             faults.point("output named")
             self._file.partial.unlink(missing_ok=True)
-            _sync_directory(self._named.parent)
+            sync_directory(self._named.parent)
         return Written(path=str(self._target.path), rows=state.target_rows, skipped=skipped, errors=errors)
 
     def close(self) -> None:
@@ -315,14 +316,6 @@ def _made(partial: Path) -> Path:
 def _keep_mode(named: Path, made: Path) -> None:
     if named.exists() and made.exists():
         made.chmod(named.stat().st_mode & 0o777)
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

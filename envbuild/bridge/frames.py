@@ -40,6 +40,19 @@ class Frame:
         }
         return json.dumps(header).encode("ascii") + b"\n"
 
+    def said(self) -> dict[str, Any]:
+        """The payload, where it is a JSON object.
+
+        :raises ProtocolError: it is none.
+        """
+        try:
+            content = json.loads(bytes(self.payload))
+        except (ValueError, RecursionError):
+            content = None
+        if not isinstance(content, dict):
+            raise ProtocolError(f"the payload of {self.verb!r} is not a JSON object")
+        return content
+
 
 class TooLong(Exception):
     """A payload is longer than what may be read."""

@@ -103,7 +103,7 @@ def form_of(model: Model) -> Form:
 
     :raises _NotDirect: it cannot be loaded directly.
     """
-    pyfunc, params = model.pyfunc, model.signature is not None and model.signature.params
+    pyfunc = model.pyfunc
     loader = pyfunc.loader_module
     if model.from_type_hints:
         raise _NotDirect("its signature comes from type hints, which mlflow's own code reads")
@@ -112,13 +112,21 @@ def form_of(model: Model) -> Form:
     flavor = loader.removeprefix("mlflow.")
     if flavor not in _FLAVORS:
         raise _NotDirect(f"its loader, {loader}, is mlflow's own code")
-    if pyfunc.predict_fn != "predict":
-        raise _NotDirect(f"it predicts by {pyfunc.predict_fn}, and not by predict")
-    if params:
-        raise _NotDirect("its signature has params")
-    if pyfunc.config is not None:
-        raise _NotDirect("it has a config")
+    _check_plain(model)
     return _form_of_flavor(model, flavor, pyfunc.data or pyfunc.data_of_flavor)
+
+
+def _check_plain(model: Model) -> None:
+    """Look for what mlflow's flavors do beside loading and ``predict``.
+
+    :raises _NotDirect: the model has something of it.
+    """
+    if model.pyfunc.predict_fn != "predict":
+        raise _NotDirect(f"it predicts by {model.pyfunc.predict_fn}, and not by predict")
+    if model.signature is not None and model.signature.params:
+        raise _NotDirect("its signature has params")
+    if model.pyfunc.config is not None:
+        raise _NotDirect("it has a config")
 
 
 def _form_of_flavor(model: Model, flavor: str, data: str | None) -> Form:
@@ -135,7 +143,7 @@ def _form_of_flavor(model: Model, flavor: str, data: str | None) -> Form:
     if serialization in (*_PICKLES, "skops"):
         order.update(serialization=serialization, trusted=facts.get("skops_trusted_types"))
     if kind:
-        order["class"] = facts.get("model_class")
+        order["class"] = str(facts.get("model_class") or _BOOSTERS[flavor])
     pickle = model.path / data if serialization in _PICKLES else None
     return Form(flavor=flavor, serialization=f"{kind}{serialization}", order=order, pickle=pickle)
 
@@ -215,10 +223,7 @@ def _check_untried(model: Model, form: Form) -> None:
         if any("mlflow" in str(name) for name in form.order.get("trusted") or ()):
             raise _NotDirect("it trusts types of mlflow's")
         return
-    if pyfunc.predict_fn != "predict" or pyfunc.config is not None:
-        raise _NotDirect("it has a config" if pyfunc.config is not None else f"it predicts by {pyfunc.predict_fn}")
-    if model.signature is not None and model.signature.params:
-        raise _NotDirect("its signature has params")
+    _check_plain(model)
     if "model_path" in model.flavors.get(PYFUNC, {}):
         raise _NotDirect("it names its data as flavors of mlflow's do")
     top = pyfunc.loader_module.partition(".")[0]

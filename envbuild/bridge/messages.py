@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from envbuild.bridge.frames import PROTOCOL, Frame
 from envbuild.bridge.options import WorkerOptions
@@ -78,7 +78,7 @@ def ready_of(frame: Frame) -> Ready:
 
     :raises ProtocolError: it is another version's.
     """
-    facts = _object(frame)
+    facts = frame.said()
     if facts.get("protocol") != PROTOCOL:
         raise ProtocolError(
             f"the worker speaks protocol {repr(facts.get('protocol'))[:100]}, and this envbuild speaks {PROTOCOL}"
@@ -91,7 +91,7 @@ def reads_of(frame: Frame) -> frozenset[str]:
 
     :raises ProtocolError: it names none.
     """
-    said = _object(frame).get("reads")
+    said = frame.said().get("reads")
     if not isinstance(said, list) or not all(isinstance(kind, str) for kind in said):
         raise ProtocolError("the worker did not say which content types it reads")
     return frozenset(said)
@@ -99,19 +99,9 @@ def reads_of(frame: Frame) -> frozenset[str]:
 
 def failure_of(frame: Frame) -> EnvbuildError:
     """The error that ``failed`` says."""
-    said = _object(frame)
+    said = frame.said()
     kind = _FAILURES.get(str(said.get("code")), ProtocolError)
     hint = None
     if kind in (ModelNotLoaded, ModelRaised):
         hint = "The traceback is on the worker's stderr."
     return kind(str(said.get("message")), hint=hint)
-
-
-def _object(frame: Frame) -> dict[str, Any]:
-    try:
-        said = json.loads(bytes(frame.payload))
-    except (ValueError, RecursionError):
-        said = None
-    if not isinstance(said, dict):
-        raise ProtocolError(f"the payload of {frame.verb!r} from the worker is not a JSON object")
-    return said

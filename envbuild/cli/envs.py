@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from envbuild.cli.options import output_options, settings_from
-from envbuild.cli.output import open_output
+from envbuild.cli.output import aligned, open_output
 
 if TYPE_CHECKING:
     from envbuild.store.upkeep import Collected, Kept
@@ -149,8 +149,7 @@ def _rows(found: Sequence[Kept]) -> list[str]:
         more = f" and {len(one.models) - 1} more" if len(one.models) > 1 else ""
         row = (one.lock_hash[:12], _python(one), size(one.size), _ago(one.last_used), _state(one), f"{models}{more}")
         table.append(row)
-    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in table]
+    return aligned(table)
 
 
 def _python(one: Kept) -> str:

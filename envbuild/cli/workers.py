@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from envbuild.cli.options import output_options, settings_from
-from envbuild.cli.output import open_output
+from envbuild.cli.output import aligned, open_output
 
 if TYPE_CHECKING:
     from envbuild.resident.line import Status
@@ -65,8 +65,7 @@ def _rows(found: Sequence[Status]) -> list[str]:
         memory = f"{one.memory / 2**20:.0f} MiB"
         row = (one.id, str(one.worker), one.state, _seconds(now - one.began), idle, ends, str(one.served), memory)
         table.append((*row, one.lock_hash[:12], one.model))
-    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in table]
+    return aligned(table)
 
 
 def _seconds(count: float) -> str:

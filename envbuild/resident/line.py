@@ -166,12 +166,9 @@ def said(frame: Frame) -> dict[str, Any]:
     :raises Broken: it is no object.
     """
     try:
-        content = json.loads(bytes(frame.payload))
-    except (ValueError, RecursionError):
-        content = None
-    if not isinstance(content, dict):
-        raise Broken(f"the payload of {frame.verb!r} is no object")
-    return content
+        return frame.said()
+    except ProtocolError as error:
+        raise Broken(str(error)) from None
 
 
 def connected(path: str, seconds: float) -> Line:

@@ -6,6 +6,7 @@ a ``uint8``, ``"false"`` for a boolean) is refused here and not cut off.
 
 import base64
 import importlib
+import sys
 
 from .loading import Mismatch
 from .misfits import MISFITS, check_loss, first_line, first_misfit, lost, name_of, path_of_misfit
@@ -14,6 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable
 
+# Later than every release of mlflow.
+TODAY = (sys.maxsize,)
 DTYPES = {
     "boolean": "bool",
     "integer": "int32",
@@ -175,8 +178,8 @@ class Schema:
         release: "tuple[int, ...] | None" = None,
     ) -> None:
         self._params = params
-        self.release = release
-        """The mlflow whose rules :meth:`conform` follows; ``None``: today's."""
+        self.release = release or TODAY
+        """The mlflow whose rules :meth:`conform` follows."""
         self.specs = [Spec(spec) for spec in inputs]
         self.named = {spec.name: spec for spec in self.specs if spec.name is not None}
         """The inputs that have a name, in their order."""

@@ -9,7 +9,7 @@ rules were for the kinds of signature that loaders.json lists for it.
 import sys
 
 from .casting import DTYPES, module
-from .loading import Mismatch
+from .loading import KNOWS_PARAMS, Mismatch
 from .misfits import first_line, name_of
 
 TYPE_CHECKING = False
@@ -18,10 +18,9 @@ if TYPE_CHECKING:
 
     from .casting import Schema, Spec
 
-# The releases of mlflow since which an object of single values is a row, text stays objects, requests have params, and a
-# boolean may be missing.
-ROWS_OF_VALUES, TEXT_IS_OBJECTS, KNOWS_PARAMS, MISSING_BOOLEANS = (2, 3), (1, 28), (2, 6), (2, 10)
-TODAY = (sys.maxsize,)
+# The releases of mlflow since which an object of single values is a row, text stays objects, and a boolean may be
+# missing.
+ROWS_OF_VALUES, TEXT_IS_OBJECTS, MISSING_BOOLEANS = (2, 3), (1, 28), (2, 10)
 # Of arrays; text and bytes keep the dtype that numpy gives them.
 ARRAYS = {kind: dtype for kind, dtype in DTYPES.items() if dtype != "object"}
 # Which types of Python's a parameter of a type may have.
@@ -51,13 +50,13 @@ def conformed(data: "Any", schema: "Schema") -> "Any":
 def params_conformed(
     given: "dict[str, Any] | None",
     specs: "list[dict[str, Any]] | None",
-    release: "tuple[int, ...] | None" = None,
+    release: "tuple[int, ...]",
 ) -> "dict[str, Any] | None":
     """Params in the signature's types, with its defaults; those that it does not know are dropped, and said.
 
     :raises Mismatch: one is of another type or shape.
     """
-    if (release or TODAY) < KNOWS_PARAMS:
+    if release < KNOWS_PARAMS:
         return given  # for the model to refuse
     if not specs:
         if given:
@@ -128,7 +127,7 @@ def _tabular(data: "Any", schema: "Schema") -> "Any":
         if not isinstance(data, (list, numpy.ndarray)) and not numpy.isscalar(data):
             raise TypeError(f"it is {name_of(data)}")
         return [data] if numpy.isscalar(data) else data
-    if (schema.release or TODAY) < ROWS_OF_VALUES:
+    if schema.release < ROWS_OF_VALUES:
         return data
     if any(spec.type in ("array", "object") for spec in schema.specs) or all(map(_is_single, data.values())):
         return [data]
@@ -152,7 +151,7 @@ def _columns(frame: "Any", schema: "Schema") -> "Any":
         if len(names) < len(schema.specs):
             raise Mismatch(f"the signature has {len(schema.specs)} columns, and the input has {len(names)}")
         specs = list(zip(names, schema.specs))
-    if _is_as_said(frame, specs, schema.release or TODAY):
+    if _is_as_said(frame, specs, schema.release):
         return frame
     made = {name: _column(frame[name], spec, schema.release) for name, spec in specs}
     return module("pandas").DataFrame(made, columns=[name for name, _ in specs])
@@ -180,8 +179,7 @@ def _check_names(names: "list[Any]", schema: "Schema") -> None:
         _warn("inputs that the signature does not have are ignored: " + ", ".join(extra))
 
 
-def _column(column: "Any", spec: "Spec", release: "tuple[int, ...] | None") -> "Any":
-    release = release or TODAY
+def _column(column: "Any", spec: "Spec", release: "tuple[int, ...]") -> "Any":
     if spec.type == "string" and release < TEXT_IS_OBJECTS and column.dtype == object:
         return column.astype(_text_dtype())
     if spec.type not in DTYPES:

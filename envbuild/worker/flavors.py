@@ -8,13 +8,13 @@ import importlib
 import os
 import sys
 
+from .loading import KNOWS_PARAMS
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable
 
-BOOSTERS = {"xgboost": "xgboost.core.Booster", "lightgbm": "lightgbm.basic.Booster"}
-# Releases of mlflow from which a flavor does what it did not do before.
-TAKES_PARAMS = (2, 6)
+# The release of mlflow from which onnx's flavor chooses among the providers that there are.
 CHOOSES_PROVIDERS = (3, 15)
 ONNX_PROVIDERS = ["CUDAExecutionProvider", "CPUExecutionProvider"]
 CPU = "CPUExecutionProvider"
@@ -27,10 +27,10 @@ def load(order: "dict[str, Any]", release: "tuple[int, ...] | None") -> "Any":
     """
     flavor = order["flavor"]
     predict = LOADERS[flavor["name"]](os.path.join(order["model"], flavor["file"]), flavor, release)
-    return Predicts(predict) if release is not None and release < TAKES_PARAMS else PredictsWithParams(predict)
+    return Flavored(predict) if release is not None and release < KNOWS_PARAMS else FlavoredWithParams(predict)
 
 
-class Predicts:
+class Flavored:
     """A model of a release that knew no params."""
 
     def __init__(self, predict: "Callable[[Any], Any]") -> None:
@@ -41,11 +41,8 @@ class Predicts:
         return self._predict(data)
 
 
-class PredictsWithParams:
+class FlavoredWithParams(Flavored):
     """A model that takes params, and has no use for them."""
-
-    def __init__(self, predict: "Callable[[Any], Any]") -> None:
-        self._predict = predict
 
     def predict(self, data: "Any", params: "dict[str, Any] | None" = None) -> "Any":
         """What the model makes of the data."""
@@ -67,7 +64,7 @@ def _unpickled(path: str, flavor: "dict[str, Any]") -> "Any":
 
 def _xgboost(path: str, flavor: "dict[str, Any]", release: "tuple[int, ...] | None") -> "Callable[[Any], Any]":
     xgboost = importlib.import_module("xgboost")
-    module, _, name = (flavor.get("class") or BOOSTERS["xgboost"]).rpartition(".")
+    module, _, name = flavor["class"].rpartition(".")
     model = getattr(importlib.import_module(module), name)()
     model.load_model(path)
     if isinstance(model, xgboost.Booster):
@@ -76,7 +73,7 @@ def _xgboost(path: str, flavor: "dict[str, Any]", release: "tuple[int, ...] | No
 
 
 def _lightgbm(path: str, flavor: "dict[str, Any]", release: "tuple[int, ...] | None") -> "Callable[[Any], Any]":
-    if (flavor.get("class") or BOOSTERS["lightgbm"]) == BOOSTERS["lightgbm"]:
+    if "serialization" not in flavor:  # LightGBM's own text, and no pickle
         return importlib.import_module("lightgbm").Booster(model_file=path).predict  # type: ignore[no-any-return]
     return _unpickled(path, flavor).predict  # type: ignore[no-any-return]
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 ENFORCEMENT = ("_enforce_", "_validate_prediction_input", "_validate_data_against_type_hint", "_convert_data_to_type")
 # The releases of mlflow that put the folders in a model's code on the path, and the first that knows signatures.
 FOLDERS_SINCE, FOLDERS_UNTIL, KNOWS_SIGNATURES = (1, 26), (2, 1), (1, 9)
-# Since this one a request's params are ignored where the signature has none.
-IGNORES_PARAMS = (2, 6)
+# Since this one requests have params, which are ignored where the signature has none.
+KNOWS_PARAMS = (2, 6)
 
 
 class Mismatch(Exception):
@@ -102,7 +102,7 @@ def _by_loader_module(order: "dict[str, Any]") -> Loaded:
     predict = _predict_of(model, order.get("predict_fn") or "predict")
     enforces = release is not None and release < KNOWS_SIGNATURES  # in its time nobody looked
     has_params = bool((order.get("signature") or {}).get("params")) or not order.get("enforce", True)
-    ignores = release is not None and release >= IGNORES_PARAMS and not has_params
+    ignores = release is not None and release >= KNOWS_PARAMS and not has_params
     return Loaded(predict, enforces=enforces, release=release, ignores_params=ignores)
 
 

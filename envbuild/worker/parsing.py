@@ -7,6 +7,7 @@ import importlib.util
 import os
 from json import loads
 
+from .answering import ARROW_STREAM, CSV, JSON, JSON_LINES
 from .casting import InputInvalid, Schema
 from .loading import Mismatch
 from .misfits import first_line
@@ -52,8 +53,8 @@ class Parser:
         parts = signature or {}
         self._schema = Schema(parts.get("inputs") or [], parts.get("params") or [], release)
         # A signature of outputs alone says nothing of requests.
-        self._conforms = conforms and any((signature or {}).get(part) for part in ("inputs", "params"))
-        self._params = {spec["name"] for spec in (signature or {}).get("params") or [] if "name" in spec}
+        self._conforms = conforms and any(parts.get(part) for part in ("inputs", "params"))
+        self._params = {spec["name"] for spec in parts.get("params") or [] if "name" in spec}
         self._takes_raw_inputs = takes_raw_inputs
 
     def parse(self, payload: bytes, content_type: str, keep: "list[str] | None" = None) -> Request:
@@ -249,15 +250,15 @@ def _major(module: str) -> int:
 
 
 PARQUET = "application/vnd.apache.parquet"
-ARROW = ("application/vnd.apache.arrow.file", "application/vnd.apache.arrow.stream")
+ARROW = ("application/vnd.apache.arrow.file", ARROW_STREAM)
 HANDED = "application/vnd.envbuild.table+json"
 COLUMNS, FRAME = "application/vnd.envbuild.columns+json", "application/vnd.envbuild.frame+arrow"
 _READERS = {
-    "application/json": Parser.json,
+    JSON: Parser.json,
     "application/json-numpy-split": Parser.split,
-    "application/jsonl": Parser.json_lines,
+    JSON_LINES: Parser.json_lines,
     "application/x-ndjson": Parser.json_lines,
-    "text/csv": lambda parser, payload, form: parser.table("of_csv", payload),
+    CSV: lambda parser, payload, form: parser.table("of_csv", payload),
     PARQUET: lambda parser, payload, form: parser.table("of_parquet", payload),
     ARROW[0]: lambda parser, payload, form: parser.table("of_arrow", payload),
     ARROW[1]: lambda parser, payload, form: parser.table("of_arrow", payload),

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import Acting  # type: ignore[attr-defined]
+from acted import Acting
 
 from envbuild.errors import InputError, InputNotFound, UsageError
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import Acting  # type: ignore[attr-defined]
+from acted import Acting
 
 from envbuild.errors import (
     InputError,

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import Acting  # type: ignore[attr-defined]
+from acted import Acting
 from kit import cli_environ
 
 MARGIN = 64 << 20

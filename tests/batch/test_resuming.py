@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Acting  # type: ignore[attr-defined]
+from acted import Acting
 from kit import REPO, cli, cli_environ
 from waiting import eventually, is_gone
 
