@@ -180,6 +180,8 @@ class Schema:
         self._params = params
         self.release = release or TODAY
         """The mlflow whose rules :meth:`conform` follows."""
+        self.exact = None  # type: Callable[[], Any] | None
+        """Gives the last table that was made with all columns in their order and types, while there is one."""
         self.specs = [Spec(spec) for spec in inputs]
         self.named = {spec.name: spec for spec in self.specs if spec.name is not None}
         """The inputs that have a name, in their order."""

@@ -143,6 +143,8 @@ def _is_single(value: "Any") -> bool:
 
 
 def _columns(frame: "Any", schema: "Schema") -> "Any":
+    if schema.exact is not None and schema.exact() is frame and schema.release >= TEXT_IS_OBJECTS:
+        return frame
     if schema.named:
         _check_names(list(frame.columns), schema)
         specs = [(name, spec) for name, spec in schema.named.items() if name in frame.columns]

@@ -6,6 +6,8 @@ and nothing has to be guessed. A table with a column that is not so is made in t
 the same table.
 """
 
+import weakref
+
 from .casting import require
 
 TYPE_CHECKING = False
@@ -48,7 +50,10 @@ def table(pandas: "Any", names: "Any", columns: "list[Any]", index: "Any", schem
         if array is None:
             return None
         arrays.append(array)
-    return _assembled(pandas, names, arrays, rows, index)
+    made = _assembled(pandas, names, arrays, rows, index)
+    if names == list(schema.named) and len(names) == len(schema.specs):
+        schema.exact = weakref.ref(made)
+    return made
 
 
 def _are_plain(names: "Any") -> bool:
