@@ -55,6 +55,7 @@ without a traceback; ``--json`` prints :meth:`EnvbuildError.to_dict`.
     │   └── ProtocolError                     7  worker-protocol
     ├── Stopped                               8  stopped
     │   ├── TimedOut                          8  timed-out
+    │   ├── ServerBusy                        8  server-busy
     │   ├── OutOfMemory                       8  out-of-memory
     │   └── WorkerKilled                      8  worker-killed
     └── Interrupted                         130  interrupted
@@ -431,6 +432,12 @@ class TimedOut(Stopped):
     """The model took longer than was allowed."""
 
     code = "timed-out"
+
+
+class ServerBusy(Stopped):
+    """As many requests as may wait for a worker wait already."""
+
+    code = "server-busy"
 
 
 class OutOfMemory(Stopped):

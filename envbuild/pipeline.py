@@ -233,9 +233,9 @@ def start(built: Built, settings: Settings, stderr: Callable[[bytes], None] | No
 
     :param stderr: takes what the model prints; by default this process's own standard error.
     """
-    worker = _worker(built, settings, stderr)
-    worker.on_end(built.lease.release)
-    return worker
+    started = worker(built, settings, stderr)
+    started.on_end(built.lease.release)
+    return started
 
 
 def keep(built: Built, settings: Settings, stderr: Callable[[bytes], None] | None = None) -> Pool:
@@ -246,14 +246,15 @@ def keep(built: Built, settings: Settings, stderr: Callable[[bytes], None] | Non
     from envbuild.bridge import Pool
 
     return Pool(
-        lambda: _worker(built, settings, stderr),
+        lambda: worker(built, settings, stderr),
         workers=settings.workers,
         idle_timeout=settings.idle_timeout,
         on_close=built.lease.release,
     )
 
 
-def _worker(built: Built, settings: Settings, stderr: Callable[[bytes], None] | None) -> Worker:
+def worker(built: Built, settings: Settings, stderr: Callable[[bytes], None] | None = None) -> Worker:
+    """Environment to worker, as :func:`start`; the environment's lease stays with the caller."""
     from envbuild.bridge import Worker, options_of
     from envbuild.bridge.loaders import decided
 

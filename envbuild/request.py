@@ -96,8 +96,13 @@ class Question:
     """What a worker is asked, and in which form the answer should come."""
 
     payload: bytes | memoryview
-    content_type: str
+    content_type: str = JSON
+    encoding: str | None = None
+    """``gzip``, where the payload is compressed."""
     accept: str | None = None
+    """The content type that the answer should have; the answer's own says what it has. ``None``: JSON."""
+    keep: tuple[str, ...] = ()
+    """Columns of the input that are to stand before the answer, where it is lines of text."""
 
 
 def question_of(

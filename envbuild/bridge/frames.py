@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from envbuild.errors import ProtocolError
 
-PROTOCOL: Final = 3
+PROTOCOL: Final = 4
 MAX_HEADER: Final = 64 * 1024
 MAX_PAYLOAD: Final = 1 << 40
 _CHUNK: Final = 1 << 16

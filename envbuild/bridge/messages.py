@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from envbuild.bridge.frames import PROTOCOL, Frame
 from envbuild.bridge.options import WorkerOptions
+from envbuild.bridge.prediction import Prediction
 from envbuild.errors import (
     CommandNotStarted,
     ConfinementUnavailable,
@@ -21,6 +23,7 @@ from envbuild.errors import (
     OutputTooLarge,
     ProtocolError,
 )
+from envbuild.request import JSON, Question
 
 if TYPE_CHECKING:
     from envbuild.model import Model
@@ -95,6 +98,60 @@ def reads_of(frame: Frame) -> frozenset[str]:
     if not isinstance(said, list) or not all(isinstance(kind, str) for kind in said):
         raise ProtocolError("the worker did not say which content types it reads")
     return frozenset(said)
+
+
+def header_of(question: Question) -> dict[str, Any]:
+    """What the header of a request has beside its content type."""
+    said = {"content_encoding": question.encoding, "accept": question.accept, "keep": [*question.keep] or None}
+    return {name: value for name, value in said.items() if value is not None}
+
+
+def each_of(number: int, questions: Sequence[Question]) -> Frame:
+    """Several requests as one frame: their headers as its ``parts``, their payloads one behind the other."""
+    parts = [{**header_of(one), "content_type": one.content_type, "length": len(one.payload)} for one in questions]
+    payload = b"".join(one.payload for one in questions)
+    return Frame(id=number, verb="predict_each", payload=payload, more={"parts": parts})
+
+
+def parts_of(frame: Frame, count: int) -> list[Frame]:
+    """The answers of ``predicted_each``, a frame each: ``predicted``, ``failed`` or ``alone``.
+
+    :raises ProtocolError: they are not so many, or not as they should be.
+    """
+    said = frame.more.get("parts")
+    if not isinstance(said, list) or len(said) != count or not all(map(_is_part, said)):
+        raise ProtocolError("the worker's answers to several requests are not as many, or not as they should be")
+    start, made, payload = 0, [], memoryview(frame.payload)
+    for part in said:
+        facts = {"content_type": JSON, **part}
+        verb, length, kind = facts.pop("verb"), facts.pop("length"), facts.pop("content_type")
+        piece = bytes(payload[start : start + length])
+        made.append(Frame(id=frame.id, verb=verb, content_type=kind, payload=piece, more=facts))
+        start += length
+    if start != len(payload):
+        raise ProtocolError("the worker's answers to several requests are not as long as they should be")
+    return made
+
+
+def _is_part(said: Any) -> bool:
+    return (
+        isinstance(said, dict)
+        and said.get("verb") in ("predicted", "failed", "alone")
+        and type(said.get("length")) is int
+        and said["length"] >= 0
+        and isinstance(said.get("content_type", ""), str)
+        and all(type(said.get(name, 0)) is int for name in ("nulls", "rows"))
+    )
+
+
+def prediction_of(frame: Frame) -> Prediction:
+    """The answer that ``predicted`` has."""
+    return Prediction(
+        payload=bytes(frame.payload),
+        content_type=frame.content_type,
+        nulls=int(frame.more.get("nulls", 0)),
+        rows=frame.more.get("rows"),
+    )
 
 
 def failure_of(frame: Frame) -> EnvbuildError:

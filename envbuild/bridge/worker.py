@@ -7,6 +7,7 @@ import select
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -16,7 +17,17 @@ from envbuild.bridge.confinement import Confinement, Launch
 from envbuild.bridge.death import death_of, out_of_memory
 from envbuild.bridge.environ import PrivateDirectories, worker_environ
 from envbuild.bridge.frames import Frame, FrameReader, TooLong
-from envbuild.bridge.messages import Ready, failure_of, load_order, reads_of, ready_of
+from envbuild.bridge.messages import (
+    Ready,
+    each_of,
+    failure_of,
+    header_of,
+    load_order,
+    parts_of,
+    prediction_of,
+    reads_of,
+    ready_of,
+)
 from envbuild.bridge.options import WorkerOptions
 from envbuild.bridge.pipes import Deadline, DeadlinePassed, Pipe
 from envbuild.bridge.prediction import Prediction
@@ -34,7 +45,7 @@ from envbuild.errors import (
     TimedOut,
     UsageError,
 )
-from envbuild.request import kind_of
+from envbuild.request import Question, kind_of
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -192,30 +203,78 @@ class Worker:
     ) -> Prediction:
         """Predict; the payload goes to the worker as it is, unless the model's environment cannot parse it and ours can.
 
-        :param encoding: ``gzip``, where the payload is compressed.
-        :param accept: the content type that the answer should have; the answer's own says what it has. ``None``: JSON.
-        :param keep: columns of the input that are to stand before the answer, where it is lines of text.
+        The parameters are those of :class:`envbuild.request.Question`; the errors are :meth:`predict_one`'s.
+        """
+        question = Question(
+            payload=payload, content_type=content_type, encoding=encoding, accept=accept, keep=tuple(keep)
+        )
+        return self.predict_one(question)
+
+    def predict_one(self, question: Question) -> Prediction:
+        """Predict.
+
         :raises InputError: the input cannot be understood (``InputMismatch``: it does not fit the signature).
         :raises ModelFailed: the model raised an exception, or answered what JSON cannot hold, or ended.
         :raises Stopped: the worker was killed, or timed out.
         """
         with self._lock:
             self.wait_loaded()
-            if tables.is_table(content_type) and kind_of(content_type) not in self._reads:
-                payload, content_type, encoding = tables.as_json(bytes(payload), content_type, encoding)
-            number, asked = self._next(), {"content_encoding": encoding, "accept": accept, "keep": [*keep] or None}
-            more = {name: value for name, value in asked.items() if value is not None}
-            question = Frame(id=number, verb="predict", content_type=content_type, payload=payload, more=more)
+            asked = self._readable(question)
+            frame = Frame(
+                id=self._next(),
+                verb="predict",
+                content_type=asked.content_type,
+                payload=asked.payload,
+                more=header_of(asked),
+            )
             with self._guarded(Deadline(self._options.predict_timeout), "the model did not answer"):
-                with suppress(BrokenPipeError):  # the reading learns why
-                    self._send(question)
-                frame = self._answer(number, "predicted")
-        return Prediction(
-            payload=bytes(frame.payload),
-            content_type=frame.content_type,
-            nulls=int(frame.more.get("nulls", 0)),
-            rows=frame.more.get("rows"),
-        )
+                return prediction_of(self._asked(frame, "predicted"))
+
+    def predict_each(self, questions: Sequence[Question]) -> list[Prediction | EnvbuildError | None]:
+        """Predict several requests in one call of the model, where that can be.
+
+        Gives for each what came of it: the answer, or the error that is its own, or ``None`` where it is to be asked
+        alone: its data is not like the others', or the model failed on all of them, or how many rows it gave back does
+        not say whose they are.
+
+        :raises EnvbuildError: of all of them, as :meth:`predict`.
+        """
+        with self._lock:
+            self.wait_loaded()
+            read = [self._readable_or_why(question) for question in questions]
+            asked = [one for one in read if isinstance(one, Question)]
+            parts: Iterator[Frame] = iter(())
+            if asked:
+                frame = each_of(self._next(), asked)
+                with self._guarded(Deadline(self._options.predict_timeout), "the model did not answer"):
+                    parts = iter(parts_of(self._asked(frame, "predicted_each"), len(asked)))
+            return [self._said_of(next(parts)) if isinstance(one, Question) else one for one in read]
+
+    def _said_of(self, part: Frame) -> Prediction | EnvbuildError | None:
+        if part.verb == "failed":
+            return self._failure(part)
+        return None if part.verb == "alone" else prediction_of(part)
+
+    def _readable(self, question: Question) -> Question:
+        """A request that the model's environment can parse.
+
+        :raises InputError: it cannot, and neither can we.
+        """
+        if not tables.is_table(question.content_type) or kind_of(question.content_type) in self._reads:
+            return question
+        payload, kind, encoding = tables.as_json(bytes(question.payload), question.content_type, question.encoding)
+        return replace(question, payload=payload, content_type=kind, encoding=encoding)
+
+    def _readable_or_why(self, question: Question) -> Question | EnvbuildError:
+        try:
+            return self._readable(question)
+        except InputError as error:
+            return error
+
+    def _asked(self, frame: Frame, verb: str) -> Frame:
+        with suppress(BrokenPipeError):  # the reading learns why
+            self._send(frame)
+        return self._answer(frame.id, verb)
 
     def on_end(self, call: Callable[[], None]) -> None:
         """Have something called when the worker has ended, however it did; at once, if it has already."""

@@ -22,6 +22,7 @@ COMMANDS = {
     "build": "Build a model's environment, once.",
     "predict": "Predict with a model in its own environment.",
     "batch": "Predict a table of any size, chunk by chunk.",
+    "serve": "Serve a model over HTTP.",
     "run": "Run a command in a model's environment.",
     "image": "Make a Docker image that serves a model.",
     "verify": "Check that an environment or an image is still as it was built.",

@@ -13,7 +13,7 @@ from envbuild.cli.output import open_output
 
 if TYPE_CHECKING:
     from envbuild.review.check import Expected
-    from envbuild.review.sample import Sample
+    from envbuild.sample import Sample
 
 _NUMBERS = ("tolerance", "absolute_tolerance")
 
@@ -70,9 +70,9 @@ def _options(options: dict[str, Any]) -> Any:
 
 
 def _sample(source: str | None, content_type: str | None) -> Sample | None:
+    from envbuild import sample
     from envbuild.errors import InputNotFound
     from envbuild.request import JSON
-    from envbuild.review import sample
 
     if source is None:
         return None

@@ -47,7 +47,7 @@ class _Source:
             # At once: it may not be there, and it is here in no time.
             payload, kind = read_input(path), content_type or content_type_of(path)
             return cls(payload=lambda: payload, content_type=kind, encoding=encoding or encoding_of(path))
-        from envbuild.review import sample
+        from envbuild import sample
 
         example = sample.of_example(model)
         if example is None:

@@ -7,6 +7,5 @@
 ``entries``      an override file as one of them
 ``check``        the model's answers in its own environment held against those in an overridden one
 ``comparison``   two answers, within a tolerance
-``sample``       an input for a model: its own example, or one made from its signature
 ``report``       what a check found, for people (Markdown) and programs (JSON)
 """

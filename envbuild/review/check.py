@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from envbuild import pipeline, request
+from envbuild import pipeline, request, sample
 from envbuild.bridge.stderr import Tail
 from envbuild.errors import BuildError, EnvbuildError, InputError, LockError, ModelFailed, Stopped, UsageError
 from envbuild.lock import Change, Lock
@@ -22,10 +22,10 @@ from envbuild.model import Notice, read_model
 from envbuild.override.merging import override_of
 from envbuild.pipeline import Built
 from envbuild.progress import Report, Step, silent
-from envbuild.review import comparison, difference, sample
+from envbuild.review import comparison, difference
 from envbuild.review.comparison import Comparison, Tolerance
 from envbuild.review.difference import Difference
-from envbuild.review.sample import Sample
+from envbuild.sample import Sample
 from envbuild.settings import Settings
 
 Which = Literal["own", "overridden"]

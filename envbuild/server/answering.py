@@ -9,7 +9,9 @@ from collections.abc import Iterator
 import uvicorn
 from starlette.types import ASGIApp
 
+from envbuild.errors import UsageError
 from envbuild.server.stopping import Stopping
+from envbuild.settings.serving import ServingSettings
 
 
 class _Server(uvicorn.Server):
@@ -21,11 +23,14 @@ class _Server(uvicorn.Server):
         yield
 
 
-def answer(application: ASGIApp, listener: socket.socket, stopping: Stopping) -> None:
-    """Answer until ``stopping`` says otherwise; requests that have begun by then are answered."""
+def answer(application: ASGIApp, listener: socket.socket, settings: ServingSettings, stopping: Stopping) -> None:
+    """Answer until ``stopping`` says otherwise; requests that have begun by then are answered.
+
+    :raises UsageError: the certificate or its key cannot be used.
+    """
     config = uvicorn.Config(
         application,
-        http="h11",
+        http="httptools",
         ws="none",
         loop="asyncio",
         lifespan="off",
@@ -34,7 +39,17 @@ def answer(application: ASGIApp, listener: socket.socket, stopping: Stopping) ->
         access_log=False,
         proxy_headers=False,
         server_header=False,
+        root_path=settings.root_path,
+        ssl_certfile=settings.certfile,
+        ssl_keyfile=settings.keyfile,
     )
+    try:
+        config.load()
+    except OSError as error:  # of which TLS's own errors are a kind
+        raise UsageError(
+            f"{settings.certfile} and {settings.keyfile} cannot be used: {error.strerror or error}",
+            hint="a certificate and its key, as PEM",
+        ) from error
     server = _Server(config)
     stopping.attach(server)
     server.run(sockets=[listener])

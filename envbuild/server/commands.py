@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     from envbuild.errors import EnvbuildError
-    from envbuild.server.place import Places
+    from envbuild.server.place import Place, Places
+    from envbuild.settings import Settings
 
 PORT = 8080
 _JSON = "application/json"
@@ -47,10 +48,22 @@ def _run(arguments: Sequence[str], places: Places | None) -> int:
     if options.command == "predict":
         _predict(options.content_type, places)
     else:
-        from envbuild.server.serving import serve
-
-        serve(options.host, options.port, places)
+        _serve(options.host, options.port, places)
     return 0
+
+
+def _serve(host: str, port: int, places: Places) -> None:
+    from envbuild.server import place
+    from envbuild.server.serving import serve
+    from envbuild.settings import Settings
+    from envbuild.settings.serving import ServingSettings
+
+    settings = Settings.from_environ(home=places.environment)
+    serving = ServingSettings.from_environ(host=host, port=port)
+    place.use_temporary(places)
+    found = place.find(places)
+    _warn_of_absent(settings)
+    serve(place.served(found, settings, serving.name), serving, meanwhile=lambda: _warn_of_mismatch(found))
 
 
 def _predict(content_type: str, places: Places) -> None:
@@ -58,7 +71,6 @@ def _predict(content_type: str, places: Places) -> None:
 
     from envbuild.errors import InputNotFound
     from envbuild.server import place, saying
-    from envbuild.server.serving import warn_of_absent, warn_of_mismatch
     from envbuild.settings import Settings
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -66,14 +78,31 @@ def _predict(content_type: str, places: Places) -> None:
         raise InputNotFound("there is no standard input to read a request from", hint="docker run needs -i")
     settings = Settings.from_environ(home=places.environment)
     place.use_temporary(places)
-    served = place.find(places)
-    with place.start_worker(served, settings) as worker:
-        warn_of_mismatch(served)
-        warn_of_absent(settings)
+    found = place.find(places)
+    with place.start_worker(found, settings) as worker:
+        _warn_of_mismatch(found)
+        _warn_of_absent(settings)
         prediction = worker.predict(sys.stdin.buffer.read(), content_type)
     if prediction.nulls:
         saying.say_warning("nan-null", f"{prediction.nulls} values of the answer were NaN or infinite and are null")
     _write(prediction.payload + b"\n")
+
+
+def _warn_of_mismatch(found: Place) -> None:
+    """Say on stderr where a mounted model does not fit the environment; it is served all the same."""
+    from envbuild.server import place, saying
+
+    for reason in place.reasons_against(found):
+        saying.say_warning("model-does-not-fit", f"{found.model.path}: {reason}")
+
+
+def _warn_of_absent(settings: Settings) -> None:
+    """Say on stderr which variables are to be passed on to the model and are not here."""
+    from envbuild.bridge.environ import notices_of_absent
+    from envbuild.server import saying
+
+    for notice in notices_of_absent(settings.pass_env):
+        saying.say_warning(notice.code, notice.message)
 
 
 def _write(answer: bytes) -> None:

@@ -15,6 +15,7 @@ from envbuild.bridge.loaders import decided
 from envbuild.errors import EnvbuildError, EnvironmentDamaged, ModelNotFound, UsageError
 from envbuild.lock import Lock
 from envbuild.model import MLMODEL, Model, read_model
+from envbuild.server.served import Served
 from envbuild.settings import Settings
 from envbuild.store.lockfile import kept_lock
 from envbuild.store.marker import MARKER, read_marker
@@ -45,13 +46,6 @@ class Place:
     is_own: bool
     """Whether the environment was built for this very model."""
 
-    def mlflow_version(self) -> str | None:
-        """The mlflow that saved the model, or else the one in its environment."""
-        if self.model.mlflow_version is not None:
-            return self.model.mlflow_version.text
-        packages = () if self.lock is None else self.lock.packages
-        return next((package.version for package in packages if package.name == "mlflow"), None)
-
 
 def find(places: Places) -> Place:
     """The model that ``ENVBUILD_MODEL`` names, else the mounted one, else the image's own.
@@ -72,6 +66,20 @@ def find(places: Places) -> Place:
         lock=kept_lock(places.environment),
         shared=marker.linked,
         is_own=model.path == places.own and _same_device(places.own, places.environment),
+    )
+
+
+def served(place: Place, settings: Settings, name: str | None = None) -> Served:
+    """The model as it is served.
+
+    :param name: the model's name; by default that of its directory.
+    """
+    return Served(
+        model=place.model,
+        name=name or place.model.name,
+        lock=place.lock,
+        environment=place.environment,
+        start=lambda: start_worker(place, settings),
     )
 
 

@@ -7,17 +7,27 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from envbuild.bridge import Prediction, Worker
 from envbuild.errors import (
     CommandNotStarted,
+    ConfinementUnavailable,
     EnvbuildError,
     Interrupted,
     ModelNotLoaded,
     TimedOut,
 )
 from envbuild.progress import Report, Step, silent
+from envbuild.request import Question
+
+_T = TypeVar("_T")
+Answer = Prediction | EnvbuildError
+# Of all requests, whichever of them was meant.
+_NOBODYS = (ModelNotLoaded, CommandNotStarted, ConfinementUnavailable, Interrupted)
+# After which a model that could not be loaded is tried again without anybody asking for a prediction.
+_RETRY_SECONDS = 10.0
 
 
 class Predictor:
@@ -27,27 +37,54 @@ class Predictor:
         self,
         start: Callable[[], Worker],
         *,
+        probe: Question | None = None,
         report: Report = silent,
         on_fault: Callable[[EnvbuildError], None] = lambda error: None,
+        on_change: Callable[[], None] = lambda: None,
     ) -> None:
         """
         :param start: starts a worker that loads the model.
+        :param probe: what a worker that has loaded the model has to answer before it counts as ready.
         :param on_fault: told when the model could not be loaded, and when a worker was lost; not what was ended by us.
+        :param on_change: called when the model was loaded, or could not be; by whichever thread loaded it.
         """
         self._start = start
+        self._probe = probe
         self._report = report
         self._on_fault = on_fault
+        self._on_change = on_change
         self._turn = threading.Lock()
         self._worker: Worker | None = None
         self._loading = False
         self._failures = 0
+        self._failed_at = 0.0
         self._failure: EnvbuildError | None = None
+        self._unanswered: EnvbuildError | None = None
         self._closed = False
+        self._given_up = False
+        self._restarts = -1
+        self._load_seconds = 1.0
 
     @property
     def failures(self) -> int:
         """How many times the model could not be loaded so far; who asks for a prediction says what it was before."""
         return self._failures
+
+    @property
+    def restarts(self) -> int:
+        """How many workers followed the first one."""
+        return max(0, self._restarts)
+
+    @property
+    def load_seconds(self) -> float:
+        """How long the model took to load the last time."""
+        return self._load_seconds
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of the worker that there is now."""
+        worker = self._worker
+        return None if worker is None else worker.pid
 
     def begin(self) -> None:
         """Begin to load the model, unless it is loaded or being loaded; returns at once."""
@@ -55,26 +92,32 @@ class Predictor:
             self._loading = True
             threading.Thread(target=self._load_in_background, name="envbuild-loader", daemon=True).start()
 
-    def trouble(self) -> str | None:
-        """Why no prediction can be made now; ``None`` where the model is loaded and its worker lives."""
+    @property
+    def is_usable(self) -> bool:
+        """Whether a prediction could begin at once: the model is loaded and its worker lives."""
         worker = self._worker
+        return not self._loading and self._failure is None and worker is not None and worker.is_usable
+
+    def trouble(self) -> str | None:
+        """Why no prediction can be made now, or why none should be asked for; ``None``: all is well."""
         if self._loading:
             return "the model is being loaded"
         if self._failure is not None:
             return self._failure.message
-        if worker is None or not worker.is_usable:
+        if not self.is_usable:
             return "the model's worker has ended"
+        if self._unanswered is not None:
+            return f"the model did not answer its own input example: {self._unanswered.message}"
         return None
 
     def revive(self) -> None:
-        """Begin to load the model again where its worker has died; what could not be loaded waits for a prediction."""
-        if self._failure is None:
+        """Begin to load the model again where its worker has died, or some time after it could not be loaded."""
+        if self._failure is None or time.monotonic() - self._failed_at > _RETRY_SECONDS:
             self.begin()
 
-    def predict(self, payload: bytes, content_type: str, encoding: str | None = None, *, failures: int) -> Prediction:
+    def predict(self, question: Question, *, failures: int) -> Prediction:
         """Predict, in another worker where the last one died; a load that failed is tried again.
 
-        :param encoding: ``gzip``, where the payload is compressed.
         :param failures: :attr:`failures` when this prediction was asked for: who waited for a load that then failed
             shares its failure, and does not wait for another try.
         :raises InputError: the input cannot be understood.
@@ -83,18 +126,51 @@ class Predictor:
         :raises ModelFailed: the model raised an exception, or answered what JSON cannot hold, or ended.
         :raises Stopped: the worker was killed, or timed out.
         """
+        return self._with_worker(lambda worker: worker.predict_one(question), failures)
+
+    def answer(self, questions: Sequence[Question], *, failures: int) -> list[Answer]:
+        """What comes of each of several requests, put together in one call of the model where that can be.
+
+        Where that fails for all, each is asked alone, so that each gets what is its own.
+        """
+        answers: Sequence[Answer | None] = [None] * len(questions)
+        if len(questions) > 1:
+            try:
+                answers = self._with_worker(lambda worker: worker.predict_each(questions), failures)
+            except _NOBODYS as error:
+                return [error] * len(questions)
+            except EnvbuildError:  # it shows whose fault it is
+                pass
+        return [self._alone(one, failures) if made is None else made for one, made in zip(questions, answers)]
+
+    def _alone(self, question: Question, failures: int) -> Answer:
+        try:
+            return self.predict(question, failures=failures)
+        except EnvbuildError as error:
+            return error
+
+    def _with_worker(self, ask: Callable[[Worker], _T], failures: int) -> _T:
         with self._turn:
             if self._closed:
                 raise Interrupted("the server is being stopped")
             worker = self._loaded(failures)
             try:
-                return worker.predict(payload, content_type, encoding)
+                return ask(worker)
             except EnvbuildError as error:
                 # Else the worker takes the next request.
                 if not worker.is_usable:
                     self._discard()
                     self._tell(error)
                 raise
+            finally:
+                self._given_up = False
+
+    def give_up(self) -> None:
+        """End the prediction that is being made, for nobody waits for it: its worker is killed, and another one begun."""
+        worker = self._worker
+        if worker is not None and self._turn.locked():
+            self._given_up = True
+            worker.kill()
 
     def abort(self) -> None:
         """Kill the worker at once, whatever it does, and start no other; waits for nothing."""
@@ -123,6 +199,7 @@ class Predictor:
                     self._loaded(self._failures)
         finally:
             self._loading = False
+            self._on_change()
 
     def _loaded(self, failures: int) -> Worker:
         worker = self._worker
@@ -144,14 +221,17 @@ class Predictor:
             worker = self._load()
         except EnvbuildError as error:
             self._discard()
-            self._failure, self._failures = error, self._failures + 1
+            self._failure, self._failures, self._failed_at = error, self._failures + 1, time.monotonic()
             self._tell(error)
             raise
         self._failure = None
-        self._report(Step("loading", f"the model, in {time.monotonic() - began:.1f} s", done=True))
+        self._load_seconds = time.monotonic() - began
+        self._report(Step("loading", f"the model, in {self._load_seconds:.1f} s", done=True))
+        self._try(worker)
         return worker
 
     def _load(self) -> Worker:
+        self._restarts += 1
         try:
             # First known, then asked whether it is still wanted: :meth:`abort` does it in the other order.
             worker = self._worker = self._start()
@@ -164,12 +244,23 @@ class Predictor:
             raise CommandNotStarted(f"the model's worker cannot be started: {error}") from error
         return worker
 
+    def _try(self, worker: Worker) -> None:
+        """Ask the model its own example; what it cannot answer keeps it from being called ready, not from being asked."""
+        self._unanswered = None
+        if self._probe is None:
+            return
+        try:
+            worker.predict_one(self._probe)
+        except EnvbuildError as error:
+            self._unanswered = error
+            self._tell(type(error)(f"the model did not answer its own input example: {error.message}", hint=error.hint))
+
     def _discard(self) -> None:
         worker, self._worker = self._worker, None
         if worker is not None:
             worker.close()
 
     def _tell(self, error: EnvbuildError) -> None:
-        # What was killed at the end is nobody's fault.
-        if not self._closed:
+        # What was killed at the end, or because nobody waited for it, is nobody's fault.
+        if not self._closed and not self._given_up:
             self._on_fault(error)

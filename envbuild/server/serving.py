@@ -2,71 +2,93 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import stat
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 
-from envbuild.bridge.environ import notices_of_absent
 from envbuild.errors import Interrupted, UsageError
-from envbuild.server import place, saying
-from envbuild.server.place import Place, Places
+from envbuild.server import saying
+from envbuild.server.crew import Crew
 from envbuild.server.predictor import Predictor
+from envbuild.server.served import Served
 from envbuild.server.stopping import Stopping
-from envbuild.settings import Settings
+from envbuild.settings.serving import ServingSettings
+
+_BACKLOG = 2048
 
 
-def serve(host: str, port: int, places: Places) -> None:
+def serve(served: Served, settings: ServingSettings, *, meanwhile: Callable[[], None] = lambda: None) -> None:
     """Listen at once, load the model meanwhile, and answer until SIGTERM or SIGINT.
 
-    :raises ModelError: there is no model, or it cannot be read; one that cannot be loaded is an answer, not an error.
-    :raises UsageError: the address cannot be had, or no temporary directory.
+    :param meanwhile: called while the model loads.
+    :raises UsageError: the address cannot be had.
     :raises Interrupted: a second signal came before every request was answered.
     """
-    settings = Settings.from_environ(home=places.environment)
-    place.use_temporary(places)
-    served = place.find(places)
-    warn_of_absent(settings)
-    with listening(host, port) as listener:
-        predictor = Predictor(
-            lambda: place.start_worker(served, settings), report=saying.say_step, on_fault=saying.say_fault
-        )
-        stopping = Stopping(predictor.abort)
+    with listening(settings) as listener:
+        crew = _crew(served, settings)
+        stopping = Stopping(lambda: _abort(crew))
         try:
-            _answer(served, predictor, listener, stopping)
+            for predictor in crew.predictors:
+                predictor.begin()
+            meanwhile()
+            _answer(served, crew, settings, listener, stopping)
         finally:
-            predictor.close()
+            for predictor in crew.predictors:
+                predictor.close()
+            crew.close()
     if stopping.at_once:
         raise Interrupted("stopped before every request was answered")
 
 
-def warn_of_mismatch(served: Place) -> None:
-    """Say on stderr where a mounted model does not fit the environment; it is served all the same."""
-    for reason in place.reasons_against(served):
-        saying.say_warning("model-does-not-fit", f"{served.model.path}: {reason}")
+def _crew(served: Served, settings: ServingSettings) -> Crew:
+    probe = None if settings.no_probe else served.probe()
+    crew: Crew
+
+    def changed() -> None:
+        crew.wake()
+
+    predictors = [
+        Predictor(served.start, probe=probe, report=saying.say_step, on_fault=saying.say_fault, on_change=changed)
+        for _ in range(settings.workers)
+    ]
+    crew = Crew(
+        predictors,
+        queue=settings.queue,
+        batch_size=settings.batch_size,
+        batch_wait=settings.batch_wait,
+        request_timeout=settings.request_timeout,
+    )
+    return crew
 
 
-def warn_of_absent(settings: Settings) -> None:
-    """Say on stderr which variables are to be passed on to the model and are not here."""
-    for notice in notices_of_absent(settings.pass_env):
-        saying.say_warning(notice.code, notice.message)
+def _abort(crew: Crew) -> None:
+    for predictor in crew.predictors:
+        predictor.abort()
 
 
-def _answer(served: Place, predictor: Predictor, listener: socket.socket, stopping: Stopping) -> None:
-    predictor.begin()
-    warn_of_mismatch(served)
+def _answer(served: Served, crew: Crew, settings: ServingSettings, listener: socket.socket, stopping: Stopping) -> None:
     # The model loads while these are imported.
     from envbuild.server.answering import answer
-    from envbuild.server.scoring import application
+    from envbuild.server.application import application
 
-    answer(application(predictor, served.mlflow_version()), listener, stopping)
+    answer(application(served, crew, settings), listener, settings, stopping)
 
 
-def listening(host: str, port: int) -> socket.socket:
+def listening(settings: ServingSettings) -> socket.socket:
     """A socket that listens from now on.
 
     :raises UsageError: the address cannot be had.
     """
+    if settings.uds is not None:
+        return _listening_at(settings.uds)
+    host, port = settings.host, settings.port
     is_v6 = ":" in host
     try:
-        listener = socket.create_server((host, port), family=socket.AF_INET6 if is_v6 else socket.AF_INET, backlog=2048)
+        family = socket.AF_INET6 if is_v6 else socket.AF_INET
+        listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except OSError as error:
         raise UsageError(
             f"cannot listen at {host}, port {port}: {error.strerror or error}", hint="--host and --port say where"
@@ -74,5 +96,41 @@ def listening(host: str, port: int) -> socket.socket:
     # What it accepts inherits it. asyncio does it for sockets that it makes itself; without it a short answer, written
     # in two pieces, waits 40 ms for the client's acknowledgement of the first.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    saying.say(f"listening at http://{f'[{host}]' if is_v6 else host}:{listener.getsockname()[1]}")
+    scheme = "http" if settings.certfile is None else "https"
+    saying.say(f"listening at {scheme}://{f'[{host}]' if is_v6 else host}:{listener.getsockname()[1]}")
     return listener
+
+
+def _listening_at(path: Path) -> socket.socket:
+    """A Unix socket for our own user; one that nobody listens at any more is taken away first.
+
+    :raises UsageError: it cannot be made, or somebody listens there.
+    """
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if _is_left_over(path):
+            path.unlink()
+        before = os.umask(0o177)
+        try:
+            listener.bind(str(path))
+        finally:
+            os.umask(before)
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise UsageError(f"cannot listen at {path}: {error.strerror or error}", hint="--uds says where") from error
+    saying.say(f"listening at {path}")
+    return listener
+
+
+def _is_left_over(path: Path) -> bool:
+    """Whether there is a socket that nobody listens at."""
+    with suppress(FileNotFoundError):
+        if not stat.S_ISSOCK(path.stat().st_mode):
+            return False
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asked:
+            try:
+                asked.connect(str(path))
+            except ConnectionRefusedError:
+                return True
+    return False

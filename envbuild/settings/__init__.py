@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from envbuild.errors import UsageError
 from envbuild.settings.values import (
     Engine,
     LinkMode,
@@ -21,10 +20,8 @@ from envbuild.settings.values import (
     PythonPolicy,
     Repair,
     check_variable,
-    checked,
-    read,
+    read_given,
     size_of,
-    variable,
 )
 
 __all__ = [
@@ -186,13 +183,7 @@ class Settings:
         :raises UsageError: a variable, or a name given, cannot be understood.
         """
         environ = os.environ if environ is None else environ
-        known = {field.name for field in fields(cls)}
-        if unknown := sorted(set(given) - known):
-            raise UsageError(
-                f"there is no setting called {unknown[0]!r}", hint=f"there are: {', '.join(sorted(known))}"
-            )
-        values = {name: read(name, environ[variable(name)]) for name in known if environ.get(variable(name))}
-        values.update({name: checked(name, value) for name, value in given.items() if value is not None})
+        values = read_given((field.name for field in fields(cls)), environ, given)
         if "home" not in values:
             values["home"] = _default_home()
         return cls(**values)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -16,6 +16,7 @@ Engine = Literal["uv"]
 Repair = Literal["safe", "all", "none"]
 LinkMode = Literal["auto", "clone", "hardlink", "copy"]
 Loader = Literal["auto", "mlflow", "direct"]
+LogFormat = Literal["text", "json"]
 
 _CHOICES: Mapping[str, tuple[str, ...]] = {
     "engine": get_args(Engine),
@@ -25,6 +26,7 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "repair": get_args(Repair),
     "link_mode": get_args(LinkMode),
     "loader": get_args(Loader),
+    "log_format": get_args(LogFormat),
 }
 _PATH_LISTS = ("constraint", "requirements")
 _LISTS = (
@@ -42,7 +44,7 @@ _LISTS = (
     "set_env",
     *_PATH_LISTS,
 )
-_PATHS = ("home", "lock", "conda_env", "override")
+_PATHS = ("home", "lock", "conda_env", "override", "uds", "certfile", "keyfile")
 _FLAGS = (
     "python_downloads",
     "no_build",
@@ -54,12 +56,22 @@ _FLAGS = (
     "no_network",
     "read_only",
     "no_enforce",
+    "no_page",
+    "no_probe",
 )
-_SECONDS = ("lock_timeout", "build_timeout", "load_timeout", "predict_timeout", "idle_timeout", "failure_memory")
-_COUNTS = ("parallel", "workers")
+_SECONDS = (
+    "lock_timeout",
+    "build_timeout",
+    "load_timeout",
+    "predict_timeout",
+    "idle_timeout",
+    "failure_memory",
+    "request_timeout",
+)
+_COUNTS = ("parallel", "workers", "queue", "batch_size")
 _DURATIONS = ("keep_warm",)
 _SIZES = ("max_size",)
-_LIMITS = ("max_memory", "max_output")
+_LIMITS = ("max_memory", "max_output", "max_body")
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 
@@ -83,6 +95,19 @@ def read(name: str, text: str) -> Any:
     return checked(name, value, said_by=variable(name))
 
 
+def read_given(names: Iterable[str], environ: Mapping[str, str], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that variables name, and those that are ``given`` and not ``None``, which win.
+
+    :raises UsageError: one cannot be understood, or there is none of that name.
+    """
+    known = set(names)
+    if unknown := sorted(set(given) - known):
+        raise UsageError(f"there is no setting called {unknown[0]!r}", hint=f"there are: {', '.join(sorted(known))}")
+    values = {name: read(name, environ[variable(name)]) for name in known if environ.get(variable(name))}
+    values.update({name: checked(name, value) for name, value in given.items() if value is not None})
+    return values
+
+
 def checked(name: str, value: Any, said_by: str | None = None) -> Any:
     """A setting from what somebody gave for it.
 
@@ -104,6 +129,32 @@ def _seconds(value: Any, said_by: str) -> float:
     if not seconds > 0:
         raise UsageError(f"{said_by} is {value!r}, which is not a number of seconds above 0")
     return seconds
+
+
+def _wait(value: Any, said_by: str) -> float:
+    return 0.0 if str(value).strip() in ("0", "0.0") else _seconds(value, said_by)
+
+
+def _port(value: Any, said_by: str) -> int:
+    text = str(value).strip()
+    if not text.isascii() or not text.isdecimal() or int(text) >= 1 << 16:
+        raise UsageError(f"{said_by} is {value!r}, which is no port")
+    return int(text)
+
+
+def _root_path(value: Any, said_by: str) -> str:
+    path = str(value).rstrip("/")
+    if path and (not path.startswith("/") or re.search(r"[\s?#]", path)):
+        raise UsageError(f"{said_by} is {value!r}, which is no path", hint="write /models/heart")
+    return path
+
+
+def _token(value: Any, said_by: str) -> str:
+    text = str(value)
+    if not re.fullmatch(r"[\x21-\x7e]+", text):
+        # It is a secret, and stays out of the message.
+        raise UsageError(f"{said_by} has characters that no header can carry", hint="letters, digits and signs alone")
+    return text
 
 
 _TIME_UNITS: Mapping[str, int] = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -269,6 +320,10 @@ _CONVERSIONS: Mapping[str, Callable[[Any, str], Any]] = {
     **dict.fromkeys(_PATHS, _path),
     **dict.fromkeys(_LISTS, _texts),
     **dict.fromkeys(_PATH_LISTS, _path_list),
+    "batch_wait": _wait,
+    "port": _port,
+    "root_path": _root_path,
+    "token": _token,
     "pass_env": _names,
     "set_env": _variables,
     "index_url": _url,

@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-PROTOCOL = 3
+PROTOCOL = 4
 MAX_HEADER = 64 * 1024
 MAX_PAYLOAD = 1 << 40
 BUFFER = 1 << 16

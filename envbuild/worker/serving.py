@@ -7,6 +7,7 @@ from json import dumps, loads
 from os import _exit, getpid
 from sys import getrecursionlimit, setrecursionlimit
 
+from . import together
 from .answering import answered
 from .casting import InputInvalid
 from .channel import PROTOCOL, BadHeader, Channel, ChannelLost, Frame
@@ -25,6 +26,8 @@ EXIT_INTERRUPTED = 130
 LONGEST = 2000
 LONGEST_ENTRY = 20000
 DEEPEST = getrecursionlimit()
+# Of a request that is for itself: it is predicted when it is answered.
+NOT_YET = object()
 TEXT, FLAG = (str, type(None)), (bool, type(None))
 # What an order to load says, and of which type.
 ORDER = {
@@ -103,9 +106,11 @@ class Worker:
         if verb == "load":
             self._load(_order(frame.payload))
             return "loaded", dumps({"reads": readable_types()}).encode("ascii"), {}
-        if verb == "predict":
-            return self._predict(frame)
-        raise Failure("worker-protocol", f"the verb {verb!r} is none of load, predict, stop")
+        if verb not in ("predict", "predict_each"):
+            raise Failure("worker-protocol", f"the verb {verb!r} is none of load, predict, predict_each, stop")
+        if self._model is None:
+            raise Failure("worker-protocol", "no model is loaded")
+        return self._predict(frame) if verb == "predict" else self._predict_each(frame)
 
     def _load(self, order: "dict[str, Any]") -> None:
         if self._model is not None:
@@ -130,13 +135,66 @@ class Worker:
         self._model = model
 
     def _predict(self, frame: Frame) -> "tuple[str, bytes, dict[str, Any]]":
-        if self._model is None:
-            raise Failure("worker-protocol", "no model is loaded")
-        request = self._request(frame)
+        return self._predicted(self._request(_taken(frame), frame.header), frame.header)
+
+    def _predicted(self, request: Request, header: "dict[str, Any]") -> "tuple[str, bytes, dict[str, Any]]":
         rows = _rows_of(request.data)
         predictions = self._call(request.data, request.params)
+        return self._answered(request, rows, predictions, header.get("accept"))
+
+    def _predict_each(self, frame: Frame) -> "tuple[str, bytes, dict[str, Any]]":
+        """Requests that can be put together in one call; the host asks those alone that cannot."""
+        made = [self._part(header, payload) for header, payload in _parts_of(frame)]
+        requests = [request for request in made if isinstance(request, Request)]
+        kinds = [together.alike(request) for request in requests]
+        chosen = [one for one, kind in zip(requests, kinds) if kind is not None and kind == kinds[0]] or requests[:1]
+        answers = self._called_together(chosen)
+        parts = [self._part_answered(one, header, answers) for one, header in zip(made, frame.header["parts"])]
+        described = [dict(more, verb=verb, length=len(payload)) for verb, payload, more in parts]
+        return "predicted_each", b"".join(payload for _, payload, _ in parts), {"parts": described}
+
+    def _part(self, header: "dict[str, Any]", payload: bytes) -> "Request | Failure":
         try:
-            accept = frame.header.get("accept")
+            return self._request(payload, header)
+        except Failure as failure:
+            return failure
+
+    def _called_together(self, requests: "list[Request]") -> "dict[Request, tuple[int | None, Any]]":
+        """By request the rows that it had, and what was predicted of them; without those to be asked alone."""
+        if len(requests) < 2:
+            return dict.fromkeys(requests, (None, NOT_YET))
+        try:
+            counts = [together.rows_of(request.data) for request in requests]
+            data = together.put([request.data for request in requests])
+            parts = together.given_back(self._call(data, requests[0].params), counts)
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # whose fault it is shows when each is asked alone
+            return {}
+        return {} if parts is None else dict(zip(requests, zip(counts, parts)))
+
+    def _part_answered(
+        self,
+        request: "Request | Failure",
+        header: "dict[str, Any]",
+        answers: "dict[Request, tuple[int | None, Any]]",
+    ) -> "tuple[str, bytes, dict[str, Any]]":
+        if isinstance(request, Failure):
+            return "failed", _described(request), {}
+        if request not in answers:
+            return "alone", b"", {}
+        rows, predictions = answers[request]
+        try:
+            if predictions is NOT_YET:
+                return self._predicted(request, header)
+            return self._answered(request, rows, predictions, header.get("accept"))
+        except Failure as failure:
+            return "failed", _described(failure), {}
+
+    def _answered(
+        self, request: Request, rows: "int | None", predictions: "Any", accept: "str | None"
+    ) -> "tuple[str, bytes, dict[str, Any]]":
+        try:
             answer = answered(predictions, self._nan, accept, rows, request.wrapped, request.kept)
         except OutputInvalid as error:
             raise Failure("output-invalid", str(error)) from None
@@ -154,11 +212,10 @@ class Worker:
             more["rows"] = rows
         return "predicted", answer.payload, more
 
-    def _request(self, frame: Frame) -> Request:
+    def _request(self, payload: bytes, header: "dict[str, Any]") -> Request:
         try:
-            payload = decompressed(frame.payload or b"", frame.header.get("content_encoding"))
-            frame.payload = b""  # it may be large, and is not needed twice
-            return self._parser.parse(payload, str(frame.header.get("content_type")), frame.header.get("keep"))
+            payload = decompressed(payload, header.get("content_encoding"))
+            return self._parser.parse(payload, str(header.get("content_type")), header.get("keep"))
         except InputInvalid as error:
             raise Failure("input-invalid", str(error)) from None
         except Mismatch as error:
@@ -231,6 +288,29 @@ def _rows_of(data: "Any") -> "int | None":
 
 def _length(column: "Any") -> "int | None":
     return len(column) if isinstance(column, list) or (hasattr(column, "ndim") and column.ndim) else None
+
+
+def _taken(frame: Frame) -> bytes:
+    """The payload, which may be large and is then nobody else's."""
+    payload, frame.payload = frame.payload, b""
+    return payload or b""
+
+
+def _parts_of(frame: Frame) -> "list[tuple[dict[str, Any], bytes]]":
+    """The requests of ``predict_each``: their headers, and their payloads one behind the other."""
+    headers, payload, start, parts = frame.header.get("parts") or (), _taken(frame), 0, []
+    lengths = [_part_length(header) for header in headers] if isinstance(headers, list) else []
+    if not lengths or min(lengths) < 0 or sum(lengths) != len(payload):
+        raise Failure("worker-protocol", "the parts of predict_each are not those of its payload")
+    for header, length in zip(headers, lengths):
+        parts.append((header, payload[start : start + length]))
+        start += length
+    return parts
+
+
+def _part_length(header: "Any") -> int:
+    length = header.get("length") if isinstance(header, dict) else None
+    return length if type(length) is int else -1
 
 
 def _order(payload: bytes) -> "dict[str, Any]":

@@ -182,5 +182,5 @@ class RawWorker:
 
 def frame(verb: str, number: int, payload: bytes = b"{}", **header: Any) -> bytes:
     """A frame's bytes; any header can be set to anything."""
-    fields = {"protocol": 3, "id": number, "verb": verb, "content_type": "application/json", "length": len(payload)}
+    fields = {"protocol": 4, "id": number, "verb": verb, "content_type": "application/json", "length": len(payload)}
     return json.dumps({**fields, **header}).encode() + b"\n" + payload

@@ -49,10 +49,10 @@ def test_the_end_inside_a_frame_is_the_end() -> None:
     [
         (b"hello\n", "is not JSON"),
         (b"[]\n", "is not an object"),
-        (b'{"protocol": 1}\n', "speaks protocol 1, and this envbuild speaks 3"),
-        (b'{"protocol": 3, "id": 0, "verb": "x", "content_type": "", "length": "1"}\n', "lacks length"),
-        (b'{"protocol": 3, "id": true, "verb": "x", "content_type": "", "length": 1}\n', "lacks id"),
-        (b'{"protocol": 3, "id": 0, "verb": "x", "content_type": "", "length": -1}\n', "a length that can be"),
+        (b'{"protocol": 1}\n', "speaks protocol 1, and this envbuild speaks 4"),
+        (b'{"protocol": 4, "id": 0, "verb": "x", "content_type": "", "length": "1"}\n', "lacks length"),
+        (b'{"protocol": 4, "id": true, "verb": "x", "content_type": "", "length": 1}\n', "lacks id"),
+        (b'{"protocol": 4, "id": 0, "verb": "x", "content_type": "", "length": -1}\n', "a length that can be"),
         (b"x" * 200_000, "longer than"),
     ],
 )

@@ -36,7 +36,7 @@ def failed(answer: Any) -> tuple[int, str]:
 def test_the_worker_speaks_first(raw_worker: StartRaw, every_python: Path) -> None:
     worker = raw_worker(every_python)
     header, said = worker.receive()  # type: ignore[misc]
-    assert (header["protocol"], header["id"], header["verb"]) == (3, 0, "ready")
+    assert (header["protocol"], header["id"], header["verb"]) == (4, 0, "ready")
     assert set(said) == {"protocol", "python", "implementation", "executable", "pid", "loader"}
     assert _group_of(Path("/proc", str(said["pid"]))) == worker.process.pid, "it is in its sentinel's group"
     worker.send(frame("stop", 1))
@@ -80,7 +80,7 @@ def test_the_versions_are_both_named(raw_worker: StartRaw) -> None:
     worker = raw_worker()
     worker.receive()
     worker.send(frame("load", 1, protocol=99))
-    assert worker.receive()[1]["message"] == "this worker speaks protocol 3, not 99"  # type: ignore[index]
+    assert worker.receive()[1]["message"] == "this worker speaks protocol 4, not 99"  # type: ignore[index]
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def worker_of_version_1(tmp_path: Path) -> Path:
     folder = shutil.copytree(acting.WORKER_FOLDER, tmp_path / "worker", ignore=shutil.ignore_patterns("__pycache__"))
     channel = folder / "channel.py"
     before = channel.read_text()
-    channel.write_text(before.replace("\nPROTOCOL = 3\n", "\nPROTOCOL = 1\n"))
+    channel.write_text(before.replace("\nPROTOCOL = 4\n", "\nPROTOCOL = 1\n"))
     assert channel.read_text() != before
     return folder
 
@@ -99,7 +99,7 @@ def test_an_older_worker_is_refused(
 ) -> None:
     monkeypatch.setattr("envbuild.bridge.worker.WORKER_FOLDER", worker_of_version_1)
     with Worker.start(Path(sys.executable), make_model()) as worker:
-        with pytest.raises(ProtocolError, match="the worker speaks protocol 1, and this envbuild speaks 3") as caught:
+        with pytest.raises(ProtocolError, match="the worker speaks protocol 1, and this envbuild speaks 4") as caught:
             worker.predict(order("echo", value=1))
         assert caught.value.hint is not None
     assert is_gone(worker.pid)
@@ -112,7 +112,7 @@ def test_an_older_worker_refuses(
     worker = raw_worker()
     assert worker.receive()[0]["protocol"] == 1  # type: ignore[index]
     worker.send(frame("load", 1))
-    assert worker.receive()[1]["message"] == "this worker speaks protocol 1, not 3"  # type: ignore[index]
+    assert worker.receive()[1]["message"] == "this worker speaks protocol 1, not 4"  # type: ignore[index]
 
 
 def test_an_older_host_is_refused_and_refuses(
@@ -121,9 +121,9 @@ def test_an_older_host_is_refused_and_refuses(
     worker = raw_worker()
     worker.receive()
     worker.send(frame("load", 1, protocol=1))
-    assert worker.receive()[1]["message"] == "this worker speaks protocol 3, not 1"  # type: ignore[index]
+    assert worker.receive()[1]["message"] == "this worker speaks protocol 4, not 1"  # type: ignore[index]
     monkeypatch.setattr("envbuild.bridge.frames.PROTOCOL", 1)
-    refused = pytest.raises(ProtocolError, match="the worker speaks protocol 3, and this envbuild speaks 1")
+    refused = pytest.raises(ProtocolError, match="the worker speaks protocol 4, and this envbuild speaks 1")
     with Worker.start(Path(sys.executable), make_model()) as younger, refused:
         younger.wait_loaded()
 

@@ -50,7 +50,7 @@ def test_every_python_loads_and_predicts(every_python: Path, make_model: MakeMod
     with worker:
         said = subprocess.check_output([every_python, "-c", "import platform; print(platform.python_version())"])
         assert worker.ready.python == said.decode().strip()
-        assert (worker.ready.protocol, worker.ready.loader) == (3, "loader_module")
+        assert (worker.ready.protocol, worker.ready.loader) == (4, "loader_module")
         worker.wait_loaded()
         assert answer(worker, "echo", value=[1, "ä", None, 2**70]) == [1, "ä", None, 2**70]
         assert answer(worker, "echo", value={"again": 0.1}) == {"again": 0.1}
@@ -247,7 +247,7 @@ def test_a_prediction_that_takes_too_long(make_model: MakeModel, tmp_path: Path)
 def test_a_load_that_takes_too_long(make_model: MakeModel) -> None:
     worker, _ = start(HERE, make_model("import time\ntime.sleep(1000)"), load_timeout=1.0)
     with worker:
-        assert worker.ready.protocol == 3
+        assert worker.ready.protocol == 4
         with pytest.raises(TimedOut, match="the model was not loaded within 1 seconds"):
             worker.wait_loaded()
     assert is_gone(worker.pid)
@@ -411,7 +411,7 @@ def _fake_python(tmp_path: Path, script: str) -> Path:
 def test_a_worker_of_another_version(make_model: MakeModel, tmp_path: Path) -> None:
     script = """echo '{"protocol": 1, "id": 0, "verb": "ready", "content_type": "", "length": 0}'; cat > /dev/null"""
     worker, _ = start(_fake_python(tmp_path, script), make_model())
-    with worker, pytest.raises(ProtocolError, match="speaks protocol 1, and this envbuild speaks 3"):
+    with worker, pytest.raises(ProtocolError, match="speaks protocol 1, and this envbuild speaks 4"):
         worker.wait_loaded()
     assert is_gone(worker.pid)
 

@@ -13,7 +13,7 @@ MAX_HEADER, MAX_PAYLOAD = 64 * 1024, 1 << 40
 BODY = b'{"input": [1, "two", null]}'
 VERBS = ("predict", "load", "sing", "", None, 7, ["predict"], "x" * 60_000, "half \ud83d", "predicted", "failed")
 HEADER: dict[str, Any] = {
-    "protocol": 3,
+    "protocol": 4,
     "id": 5,
     "verb": "predict",
     "content_type": "application/json",

@@ -15,7 +15,7 @@ from envbuild.errors import ProtocolError
 
 SEED = 20180605
 SAID = (
-    ("ready", 0, {"protocol": 3, "python": "3.6.15", "loader": "mlflow", "pid": 7}),
+    ("ready", 0, {"protocol": 4, "python": "3.6.15", "loader": "mlflow", "pid": 7}),
     ("loaded", 1, {"reads": ["application/json"]}),
     ("predicted", 2, {"predictions": [1, 2]}),
     ("failed", 3, {"code": "model-raised", "message": "no", "exception": "ValueError: no"}),
@@ -29,7 +29,7 @@ def streams(chance: random.Random) -> bytes:
         body = json.dumps(payload).encode()
         if chance.random() < 0.3:
             body = mutation.mutated_json(payload, chance)
-        header = {"protocol": 3, "id": number, "verb": verb, "content_type": "application/json", "length": len(body)}
+        header = {"protocol": 4, "id": number, "verb": verb, "content_type": "application/json", "length": len(body)}
         line = json.dumps(header).encode()
         if chance.random() < 0.2:
             line = mutation.mutated_json(header, chance)
@@ -72,5 +72,5 @@ def test_mutated_frames(count: int) -> None:
 
 
 def test_a_frame_that_says_it_is_huge_takes_no_room() -> None:
-    header = {"protocol": 3, "id": 1, "verb": "predicted", "content_type": "application/json", "length": 1 << 40}
+    header = {"protocol": 4, "id": 1, "verb": "predicted", "content_type": "application/json", "length": 1 << 40}
     assert reader(json.dumps(header).encode() + b"\n1", random.Random(SEED)).read() is None

@@ -61,7 +61,7 @@ def test_mutated_orders(kind: str, count: int, monkeypatch: pytest.MonkeyPatch) 
         order = mutated_order(kind, chance)
         said = Said()
         worker = serving.Worker(said)
-        header = {"protocol": 3, "id": 1, "verb": "load", "content_type": "application/json"}
+        header = {"protocol": 4, "id": 1, "verb": "load", "content_type": "application/json"}
         worker.answer(channel.Frame(header, json.dumps(order).encode()))
         worker.answer(channel.Frame({**header, "verb": "predict"}, bodies.GOOD[kind]))
         for verb, answer in said.frames:

@@ -21,7 +21,7 @@ import envbuild
 from envbuild.errors import UsageError
 from envbuild.review import check
 from envbuild.review.check import CheckOptions
-from envbuild.review.sample import Sample
+from envbuild.sample import Sample
 
 MakeModel = Callable[..., Path]
 
@@ -376,7 +376,7 @@ def test_an_expected_answer_and_no_comparison_contradict_each_other(shop: Kit, m
 
 def test_a_given_input_is_told_by_its_kind(tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text("a\n1\n")
-    from envbuild.review import sample
+    from envbuild import sample
 
     assert sample.given(tmp_path / "in.csv") == Sample(
         kind="given", payload=b"a\n1\n", content_type="text/csv", text=str(tmp_path / "in.csv")

@@ -14,7 +14,7 @@ from envbuild.lock import BuildLock, Change, Lock, LockedPackage
 from envbuild.review import comparison, difference, report
 from envbuild.review.check import Checked, Failure, Stage, Tried
 from envbuild.review.comparison import Tolerance
-from envbuild.review.sample import Sample
+from envbuild.sample import Sample
 from envbuild.target import Target
 
 SECONDS: dict[Stage, float] = {"lock": 0.84, "build": 12.3, "load": 1.5, "predict": 0.04}

@@ -35,6 +35,7 @@ TABLE = (
     ("conda_env",),
     ("pylock",),
     ("lock", "requirement"),
+    ("sample",),
     ("model",),
     ("signature",),
     ("document", "files", "request", "settings", "system_errors"),

@@ -15,10 +15,11 @@ import pytest
 from kit import REPO
 from tiny import write_model
 
+from envbuild import sample
 from envbuild.errors import UsageError
 from envbuild.model import Model, read_model
-from envbuild.review import check, sample
-from envbuild.review.sample import ROWS, request_for
+from envbuild.review import check
+from envbuild.sample import ROWS, request_for
 from envbuild.settings import Settings
 
 MakeModel = Callable[..., Path]
