@@ -1,5 +1,5 @@
-"""The HTTP side of a model: the scoring routes of MLflow, over one worker in the model's own environment.
+"""The HTTP side of a model: the routes of each protocol, over a crew of workers in the model's own environment.
 
-``python -m envbuild.server`` is what an image runs. Nothing here builds, locks, or knows the command line; what it needs
-beside envbuild's sources stands in the ``pylock.toml`` of this folder.
+``envbuild serve`` runs it on a host, and ``python -m envbuild.server`` in an image. Nothing here builds, locks, or knows
+the command line; what an image needs beside envbuild's sources stands in the ``pylock.toml`` of this folder.
 """

@@ -133,17 +133,20 @@ class Predictor:
 
         Where that fails for all, each is asked alone, so that each gets what is its own.
         """
+        self._given_up = False
         answers: Sequence[Answer | None] = [None] * len(questions)
         if len(questions) > 1:
             try:
                 answers = self._with_worker(lambda worker: worker.predict_each(questions), failures)
             except _NOBODYS as error:
                 return [error] * len(questions)
-            except EnvbuildError:  # it shows whose fault it is
+            except EnvbuildError:  # whose fault it is shows when each is asked alone
                 pass
         return [self._alone(one, failures) if made is None else made for one, made in zip(questions, answers)]
 
     def _alone(self, question: Question, failures: int) -> Answer:
+        if self._given_up:
+            return Interrupted("nobody waits for it any more")
         try:
             return self.predict(question, failures=failures)
         except EnvbuildError as error:
@@ -162,8 +165,6 @@ class Predictor:
                     self._discard()
                     self._tell(error)
                 raise
-            finally:
-                self._given_up = False
 
     def give_up(self) -> None:
         """End the prediction that is being made, for nobody waits for it: its worker is killed, and another one begun."""

@@ -4,10 +4,10 @@ Started as ``PYTHON -I -S <this folder> HOST_PID [shared]``, as the leader of a 
 process that must stay alive for the worker to go on; ``0`` means that nobody is watched (another program is the
 parent). ``shared`` says that the environment shares files with others.
 
-The protocol (version 3), over the fds 0 and 1 that the worker was started with:
+The protocol (version 4), over the fds 0 and 1 that the worker was started with:
 
 * A frame is one line of JSON, the header, then exactly ``length`` bytes, the payload. Each header has ``protocol``
-  (3), ``id`` (an answer has its question's), ``verb``, ``content_type`` and ``length``.
+  (4), ``id`` (an answer has its question's), ``verb``, ``content_type`` and ``length``.
 * The worker speaks first: ``ready`` (id 0) with ``{"protocol", "python", "implementation", "executable", "pid",
   "loader"}``; ``loader`` is ``mlflow`` or, in an environment without it, ``loader_module``.
 * The host asks ``load`` (once; it may be sent before ``ready`` was read), ``predict`` (any number of times) and
@@ -16,7 +16,11 @@ The protocol (version 3), over the fds 0 and 1 that the worker was started with:
   should have: ``application/json`` (the default), ``application/jsonl`` or ``text/csv`` (a line a row of the input, CSV with a
   header line before them; ``keep`` names columns of the input that stand before the answer's own), or
   ``application/vnd.apache.arrow.stream`` (JSON, where this environment or the answer cannot be made it).
-  The payload of ``loaded`` is ``{"reads"}``, the content types that this environment can parse.
+* ``predict_each`` is several requests in one frame: its header has ``parts``, a list of ``{"length", "content_type"}``
+  with what else the header of ``predict`` may have, and the payloads stand one behind the other. ``predicted_each`` has
+  as many ``parts``, each with ``verb`` (``predicted``, ``failed``, or ``alone``, with nothing behind it: this one is to be
+  asked by itself) and ``length``.
+* The payload of ``loaded`` is ``{"reads"}``, the content types that this environment can parse.
 * The worker answers ``loaded``, ``predicted`` (its header has ``nulls``, the number of NaN and infinities that were
   made null, and ``rows``, the number of rows of the input where it has rows) or ``failed``, whose payload is ``{"code",
   "message", "exception"}``. ``stop`` is answered by ending with exit status 0.

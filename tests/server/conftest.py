@@ -56,6 +56,8 @@ def serve(start: Callable[..., Server], environment: Path, model: Path) -> Calla
     """Serves the model."""
 
     def serve(*, mounted: Path | None = None, **variables: str) -> Server:
-        return start(here(environment, model, *SERVE, mounted=mounted), variables=variables)
+        return start(
+            here(environment, model, *SERVE, mounted=mounted), variables={"ENVBUILD_WORKERS": "1", **variables}
+        )
 
     return serve

@@ -162,13 +162,13 @@ def test_the_health_check_imports_next_to_nothing() -> None:
 
 def test_the_server_never_imports_the_command_line_nor_anything_of_building() -> None:
     code = (
-        "import sys, envbuild.server.serving, envbuild.server.scoring, envbuild.server.answering, envbuild.staleness;"
+        "import sys, envbuild.server.serving, envbuild.server.application, envbuild.server.answering, envbuild.staleness;"
         "print(*sys.modules)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], env=environ(), cwd=REPO, capture_output=True, text=True, check=True
     )
     loaded = set(done.stdout.split())
-    assert "envbuild.server.scoring" in loaded
+    assert "envbuild.server.application" in loaded
     wrong = ("envbuild.cli", "envbuild.builders", "envbuild.resolvers", "envbuild.uv", "envbuild.pipeline", "httpx")
     assert loaded & {*wrong, "rich", "findpython", "truststore"} == set()

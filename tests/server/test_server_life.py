@@ -13,6 +13,7 @@ from asking import SERVE, Server, body, children_of, here
 from waiting import eventually, is_gone
 
 from envbuild.server.serving import listening
+from envbuild.settings.serving import ServingSettings
 
 Serve = Callable[..., Server]
 
@@ -204,7 +205,7 @@ def test_an_address_that_is_taken_is_said(
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_short_answers_are_sent_at_once(host: str) -> None:
     with (
-        listening(host, 0) as listener,
+        listening(ServingSettings(host=host, port=0)) as listener,
         socket.create_connection(listener.getsockname()[:2]),
         listener.accept()[0] as accepted,
     ):

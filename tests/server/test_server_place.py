@@ -13,7 +13,8 @@ from tiny import write_model
 from waiting import eventually
 
 from envbuild.errors import EnvironmentDamaged, ModelNotFound
-from envbuild.server.place import Place, Places, find, reasons_against
+from envbuild.server.place import Place, Places, find, reasons_against, served
+from envbuild.settings import Settings
 
 HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
@@ -65,10 +66,10 @@ def test_an_environment_that_is_not_complete_is_refused(tmp_path: Path) -> None:
 
 def test_the_version_is_the_environments_where_the_model_says_none(places: Places) -> None:
     write_model(places.own)
-    place = find(places)
-    assert place.mlflow_version() is None
+    assert served(find(places), Settings.from_environ({}, home=places.environment)).mlflow_version() is None
     write_model(places.own, more="mlflow_version: 1.2.0\n")
-    assert find(places).mlflow_version() == "1.2.0"
+    place = find(places)
+    assert served(place, Settings.from_environ({}, home=places.environment)).mlflow_version() == "1.2.0"
 
 
 def mismatches(places: Places, **asked: object) -> tuple[str, ...]:

@@ -191,6 +191,7 @@ def test_the_environment_is_read_where_the_table_of_readers_says_and_nowhere_els
     reading = {name_of(path) for path in HOST_MODULES if attributes_of(path, "os") & {"environ", "getenv", "environb"}}
     assert reading == {
         "settings/__init__.py",  # ENVBUILD_*
+        "settings/serving.py",  # likewise
         "pipeline.py",  # the variables that the deployer lets a model's files name
         "indexes.py",  # NETRC
         "uv.py",  # what uv is given: PATH, proxies, certificates
