@@ -56,10 +56,17 @@ def stream_of(
         return None
     fields = [pa.field(str(at), array.type) for at, array in enumerate(arrays)]
     table = pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata={_KEY: said.encode()}))
-    sink = pa.BufferOutputStream()
+    # A buffer that grew would be copied as it does, which takes longer than all the rest; this one only counts.
+    counted = pa.MockOutputStream()
+    _write(pa, counted, table)
+    buffer = pa.allocate_buffer(counted.size())
+    _write(pa, pa.FixedSizeBufferWriter(buffer), table)
+    return memoryview(buffer)
+
+
+def _write(pa: Any, sink: Any, table: Any) -> None:
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
-    return memoryview(sink.getvalue())
 
 
 def _column(pa: Any, column: Any, kind: str | None) -> Any:

@@ -20,7 +20,7 @@ from envbuild.settings import Settings
 from envbuild.target import Target, here
 
 LOCK = REPO / "envbuild" / "server" / "pylock.toml"
-WANTED = {"starlette", "uvicorn", "pyyaml", "packaging", "tomli-w"}
+WANTED = {"httptools", "prometheus-client", "starlette", "uvicorn", "pyyaml", "packaging", "tomli-w"}
 # The oldest glibc of an image that is still looked after.
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_28_aarch64")
 
