@@ -167,21 +167,24 @@ def _accepts(function: "Callable[..., Any]", name: str) -> bool:
     return name in parameters or any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
 
 
-def is_enforcement(error: BaseException) -> bool:
+def is_enforcement(error: "BaseException | None") -> bool:
     """Whether an exception from ``predict`` comes from mlflow's look at the input, before the model was asked.
 
     Told by its way through mlflow: from ``predict`` to the enforcing function every frame must be mlflow's, so that a
-    model which itself asks another mlflow model is not taken for one.
+    model which itself asks another mlflow model is not taken for one. In some releases ``predict`` itself says in other
+    words what it was told; then the way is that of the exception before it.
     """
     mlflow = sys.modules.get("mlflow")
     home = os.path.dirname(getattr(mlflow, "__file__", None) or "")
-    trace = error.__traceback__
-    while trace is not None:
-        code = trace.tb_frame.f_code
-        if home and code.co_filename.startswith(home + os.sep):
-            if code.co_name.startswith(ENFORCEMENT):
-                return True
-        elif trace.tb_frame.f_globals.get("__package__") != __package__:
-            return False
-        trace = trace.tb_next
+    while home and error is not None:
+        trace = error.__traceback__
+        while trace is not None:
+            code = trace.tb_frame.f_code
+            if code.co_filename.startswith(home + os.sep):
+                if code.co_name.startswith(ENFORCEMENT):
+                    return True
+            elif trace.tb_frame.f_globals.get("__package__") != __package__:
+                return False
+            trace = trace.tb_next
+        error = error.__context__
     return False

@@ -297,11 +297,16 @@ MLFLOW = {
 class _Model:
     metadata = type("Metadata", (), {"get_input_schema": None})
     def predict(self, data):
-        _enforce_schema(data)
+        try:
+            _enforce_schema(data)
+        except TypeError as error:  # as 2.10 says it in other words
+            raise RuntimeError("Failed to enforce schema of data 'secret'. Error: " + str(error))
         return _of_the_model(data)
 def _enforce_schema(data):
     if data["input"] == "bad":
         raise ValueError("Failed to enforce schema of data 'secret'. Error: it is bad")
+    if data["input"] == "worse":
+        raise TypeError("it is worse")
 def load_model(path):
     exec(compile(open(path + "/code/its_loader.py").read(), path, "exec"), globals())
     return _Model()
@@ -316,17 +321,27 @@ def test_what_the_eras_mlflow_refuses_is_a_mismatch(make_model: MakeModel, tmp_p
     package.mkdir()
     for name, text in MLFLOW.items():
         (package / f"{name}.py").write_text(text)
-    source = (
-        "def _of_the_model(data):\n    return _enforce_schema({'input': 'bad'}) if data['input'] == 'ask' else 'ok'"
-    )
+    source = """
+def _of_the_model(data):
+    if data['input'] == 'ask':
+        return _enforce_schema({'input': 'bad'})
+    try:
+        return _enforce_schema({'input': data.get('inner')})
+    except TypeError:
+        raise KeyError('ours')
+"""
     worker, _ = start(tmp_path / "env" / "bin" / "python", make_model(source))
     with worker:
         assert worker.ready.loader == "mlflow"
-        assert json.loads(worker.predict(b'{"input": "good"}').payload) == "ok"
+        assert json.loads(worker.predict(b'{"input": "good"}').payload) is None
         with pytest.raises(InputMismatch, match=r"^it is bad$"):
             worker.predict(b'{"input": "bad"}')
+        with pytest.raises(InputMismatch, match=r"^it is worse$"):
+            worker.predict(b'{"input": "worse"}')
         with pytest.raises(ModelRaised):
             worker.predict(b'{"input": "ask"}')
+        with pytest.raises(ModelRaised):
+            worker.predict(b'{"input": "good", "inner": "worse"}')
 
 
 def test_a_large_payload_and_a_loud_model(make_model: MakeModel) -> None:
