@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from envbuild.cli.options import lock_options, model_argument, output_options, settings_from, worker_options
-from envbuild.cli.output import open_output
+from envbuild.cli.output import Output, open_output
 
 if TYPE_CHECKING:
     from envbuild.pipeline import Built
@@ -79,20 +79,35 @@ def command(model: Path, **options: Any) -> None:
         built = pipeline.build(locked, settings, output.report)
         output.notices((*built.notices, *pipeline.absent_variables(settings)))
         output.rest()
-        _serve(built, settings, serving)
+        _serve(built, settings, serving, output)
 
 
-def _serve(built: Built, settings: Settings, serving: ServingSettings) -> None:
+def _serve(built: Built, settings: Settings, serving: ServingSettings, output: Output) -> None:
     from envbuild.server.serving import serve
 
+    served = _served(built, settings, serving.name)
+
+    def say(url: str | None) -> None:
+        content = {
+            "url": url,
+            "uds": None if serving.uds is None else str(serving.uds),
+            "name": served.name,
+            "workers": serving.workers,
+            "batch_size": serving.batch_size,
+            "environment": str(served.environment),
+            "lock_hash": built.environment.lock_hash,
+        }
+        output.result(content, "", built.notices)
+
     try:
-        serve(_served(built, settings, serving.name), serving)
+        serve(served, serving, on_listening=say)
     finally:
         built.lease.release()
 
 
 def _served(built: Built, settings: Settings, name: str | None) -> Served:
     from envbuild import pipeline
+    from envbuild.server import saying
     from envbuild.server.served import Served
 
     model = built.locked.asked.model
@@ -101,7 +116,7 @@ def _served(built: Built, settings: Settings, name: str | None) -> Served:
         name=name or model.name,
         lock=built.locked.lock,
         environment=built.environment.path,
-        start=lambda: pipeline.worker(built, settings),
+        start=lambda: pipeline.worker(built, settings, saying.of_model()),
     )
 
 

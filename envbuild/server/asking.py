@@ -7,7 +7,9 @@ import asyncio
 from starlette.requests import ClientDisconnect, Request
 
 from envbuild.bridge import Prediction
+from envbuild.errors import EnvbuildError
 from envbuild.request import Question
+from envbuild.server.account import account_of
 from envbuild.server.crew import Crew
 
 
@@ -17,16 +19,25 @@ async def predicted(request: Request, crew: Crew, question: Question) -> Predict
     :raises ClientDisconnect: the client has gone.
     :raises EnvbuildError: as :meth:`Crew.predict`.
     """
-    asked = asyncio.ensure_future(crew.predict(question))
-    gone = asyncio.ensure_future(_gone(request))
+    account = account_of(request.scope)
     try:
-        await asyncio.wait((asked, gone), return_when=asyncio.FIRST_COMPLETED)
-        if not asked.done():
-            raise ClientDisconnect
-        return asked.result()
+        return await _unless_gone(request, crew.ask(question, account.times))
+    except EnvbuildError as error:
+        account.failure = error.code
+        raise
+
+
+async def _unless_gone(request: Request, asked: asyncio.Future[Prediction]) -> Prediction:
+    gone = asyncio.ensure_future(_gone(request))
+    gone.add_done_callback(lambda task: asked.cancel())
+    try:
+        return await asked
+    except asyncio.CancelledError:
+        if gone.done():
+            raise ClientDisconnect from None
+        raise
     finally:
-        for task in (asked, gone):
-            task.cancel()
+        gone.cancel()
 
 
 async def _gone(request: Request) -> None:

@@ -26,7 +26,6 @@ _T = TypeVar("_T")
 Answer = Prediction | EnvbuildError
 # Of all requests, whichever of them was meant.
 _NOBODYS = (ModelNotLoaded, CommandNotStarted, ConfinementUnavailable, Interrupted)
-# After which a model that could not be loaded is tried again without anybody asking for a prediction.
 _RETRY_SECONDS = 10.0
 
 
@@ -41,23 +40,29 @@ class Predictor:
         report: Report = silent,
         on_fault: Callable[[EnvbuildError], None] = lambda error: None,
         on_change: Callable[[], None] = lambda: None,
+        retry_seconds: float = _RETRY_SECONDS,
     ) -> None:
         """
         :param start: starts a worker that loads the model.
         :param probe: what a worker that has loaded the model has to answer before it counts as ready.
         :param on_fault: told when the model could not be loaded, and when a worker was lost; not what was ended by us.
         :param on_change: called when the model was loaded, or could not be; by whichever thread loaded it.
+        :param retry_seconds: after which a model that could not be loaded is tried again without anybody asking for a
+            prediction, and how long a worker has to live at the least to be replaced at once when it ends by itself.
         """
         self._start = start
         self._probe = probe
         self._report = report
         self._on_fault = on_fault
         self._on_change = on_change
+        self._retry_seconds = retry_seconds
+        self._retry: threading.Timer | None = None
         self._turn = threading.Lock()
         self._worker: Worker | None = None
         self._loading = False
         self._failures = 0
         self._failed_at = 0.0
+        self._loaded_at = 0.0
         self._failure: EnvbuildError | None = None
         self._unanswered: EnvbuildError | None = None
         self._closed = False
@@ -88,9 +93,14 @@ class Predictor:
 
     def begin(self) -> None:
         """Begin to load the model, unless it is loaded or being loaded; returns at once."""
-        if not self._loading and not self._closed:
+        if not self._closed and not self._loading and not self.is_usable:
             self._loading = True
             threading.Thread(target=self._load_in_background, name="envbuild-loader", daemon=True).start()
+
+    @property
+    def is_loading(self) -> bool:
+        """Whether the model is being loaded; that it was, or could not be, is told by ``on_change``."""
+        return self._loading
 
     @property
     def is_usable(self) -> bool:
@@ -112,7 +122,7 @@ class Predictor:
 
     def revive(self) -> None:
         """Begin to load the model again where its worker has died, or some time after it could not be loaded."""
-        if self._failure is None or time.monotonic() - self._failed_at > _RETRY_SECONDS:
+        if self._failure is None or time.monotonic() - self._failed_at > self._retry_seconds:
             self.begin()
 
     def predict(self, question: Question, *, failures: int) -> Prediction:
@@ -128,35 +138,28 @@ class Predictor:
         """
         return self._with_worker(lambda worker: worker.predict_one(question), failures)
 
-    def answer(self, questions: Sequence[Question], *, failures: int) -> list[Answer]:
-        """What comes of each of several requests, put together in one call of the model where that can be.
+    def predict_together(self, questions: Sequence[Question], *, failures: int) -> list[Answer | None]:
+        """What comes of each of several requests in one call of the model; ``None``: it is to be asked alone.
 
-        Where that fails for all, each is asked alone, so that each gets what is its own.
+        Where the call fails for all, whose fault it is shows when each is asked alone.
+
+        :param failures: as :meth:`predict`'s.
         """
-        self._given_up = False
-        answers: Sequence[Answer | None] = [None] * len(questions)
-        if len(questions) > 1:
-            try:
-                answers = self._with_worker(lambda worker: worker.predict_each(questions), failures)
-            except _NOBODYS as error:
-                return [error] * len(questions)
-            except EnvbuildError:  # whose fault it is shows when each is asked alone
-                pass
-        return [self._alone(one, failures) if made is None else made for one, made in zip(questions, answers)]
-
-    def _alone(self, question: Question, failures: int) -> Answer:
-        if self._given_up:
-            return Interrupted("nobody waits for it any more")
         try:
-            return self.predict(question, failures=failures)
-        except EnvbuildError as error:
-            return error
+            return list(self._with_worker(lambda worker: worker.predict_each(questions), failures))
+        except _NOBODYS as error:
+            return [error] * len(questions)
+        except EnvbuildError:
+            return [None] * len(questions)
 
     def _with_worker(self, ask: Callable[[Worker], _T], failures: int) -> _T:
         with self._turn:
+            self._given_up = False
             if self._closed:
                 raise Interrupted("the server is being stopped")
             worker = self._loaded(failures)
+            if self._given_up:  # a worker that is loading is not killed for it
+                raise Interrupted("nobody waits for it any more")
             try:
                 return ask(worker)
             except EnvbuildError as error:
@@ -165,17 +168,23 @@ class Predictor:
                     self._discard()
                     self._tell(error)
                 raise
+            finally:
+                self._given_up = False
 
     def give_up(self) -> None:
-        """End the prediction that is being made, for nobody waits for it: its worker is killed, and another one begun."""
+        """End the prediction that is being made, for nobody waits for it: its worker is killed; returns at once."""
         worker = self._worker
-        if worker is not None and self._turn.locked():
-            self._given_up = True
-            worker.kill()
+        if worker is None or not self._turn.locked():
+            return
+        # First said, then looked: who has just loaded the model does it in the other order.
+        self._given_up = True
+        if not self._loading:
+            # Its end is waited for, and that is not for the one who asks.
+            threading.Thread(target=worker.kill, name="envbuild-killer", daemon=True).start()
 
     def abort(self) -> None:
         """Kill the worker at once, whatever it does, and start no other; waits for nothing."""
-        self._closed = True
+        self._close()
         worker = self._worker
         if worker is not None and worker.is_usable:
             with contextlib.suppress(ProcessLookupError):
@@ -183,7 +192,7 @@ class Predictor:
 
     def close(self) -> None:
         """End the worker: politely, unless it is loading or predicting just now."""
-        self._closed = True
+        self._close()
         if not self._turn.acquire(blocking=False):
             self.abort()
             self._turn.acquire()
@@ -191,6 +200,30 @@ class Predictor:
             self._discard()
         finally:
             self._turn.release()
+
+    def _close(self) -> None:
+        self._closed = True
+        if self._retry is not None:
+            self._retry.cancel()
+
+    def _begin_later(self) -> None:
+        """Begin to load the model after some time, unless that has been done meanwhile."""
+        if self._retry is not None:
+            self._retry.cancel()
+        self._retry = threading.Timer(self._retry_seconds, self.begin)
+        self._retry.daemon = True
+        if not self._closed:
+            self._retry.start()
+
+    def _on_end(self, worker: Worker) -> None:
+        """A worker has ended; who had it in use, or ended it, sees to that himself."""
+        if worker is not self._worker or self._turn.locked() or self._closed:
+            return
+        # One that dies again and again by itself is not to keep the machine busy with its loading.
+        if time.monotonic() - self._loaded_at > self._retry_seconds:
+            self.begin()
+        else:
+            self._begin_later()
 
     def _load_in_background(self) -> None:
         try:
@@ -200,6 +233,9 @@ class Predictor:
                     self._loaded(self._failures)
         finally:
             self._loading = False
+            worker = self._worker
+            if worker is not None and not worker.is_usable:
+                self._on_end(worker)
             self._on_change()
 
     def _loaded(self, failures: int) -> Worker:
@@ -207,7 +243,7 @@ class Predictor:
         if worker is not None and worker.is_usable:
             return worker
         if self._failure is not None and self._failures > failures:
-            raise self._failure
+            raise self._failure.with_traceback(None)  # else it would grow with each one that shares it
         self._loading = True
         try:
             return self._loaded_anew()
@@ -220,15 +256,20 @@ class Predictor:
         self._report(Step("loading", "the model"))
         try:
             worker = self._load()
+            self._load_seconds = time.monotonic() - began
+            self._report(Step("loading", f"the model, in {self._load_seconds:.1f} s", done=True))
+            if not self._survives_probe(worker):
+                self._discard()
+                worker = self._load()
         except EnvbuildError as error:
             self._discard()
             self._failure, self._failures, self._failed_at = error, self._failures + 1, time.monotonic()
+            self._begin_later()
             self._tell(error)
             raise
         self._failure = None
-        self._load_seconds = time.monotonic() - began
-        self._report(Step("loading", f"the model, in {self._load_seconds:.1f} s", done=True))
-        self._try(worker)
+        self._loaded_at = time.monotonic()
+        worker.on_end(lambda: self._on_end(worker))
         return worker
 
     def _load(self) -> Worker:
@@ -245,16 +286,23 @@ class Predictor:
             raise CommandNotStarted(f"the model's worker cannot be started: {error}") from error
         return worker
 
-    def _try(self, worker: Worker) -> None:
-        """Ask the model its own example; what it cannot answer keeps it from being called ready, not from being asked."""
-        self._unanswered = None
+    def _survives_probe(self, worker: Worker) -> bool:
+        """Ask the model its own example; whether the worker lives on.
+
+        An example that it cannot answer keeps the model from being called ready, not from being asked.
+        """
         if self._probe is None:
-            return
+            return True
+        self._unanswered = None
         try:
             worker.predict_one(self._probe)
         except EnvbuildError as error:
             self._unanswered = error
             self._tell(type(error)(f"the model did not answer its own input example: {error.message}", hint=error.hint))
+            if not worker.is_usable:
+                self._probe = None  # it would end the next worker too
+                return self._closed
+        return True
 
     def _discard(self) -> None:
         worker, self._worker = self._worker, None

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import stat
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from envbuild.errors import Interrupted, UsageError
@@ -20,19 +20,29 @@ from envbuild.settings.serving import ServingSettings
 _BACKLOG = 2048
 
 
-def serve(served: Served, settings: ServingSettings, *, meanwhile: Callable[[], None] = lambda: None) -> None:
+def serve(
+    served: Served,
+    settings: ServingSettings,
+    *,
+    on_listening: Callable[[str | None], None] = lambda url: None,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> None:
     """Listen at once, load the model meanwhile, and answer until SIGTERM or SIGINT.
 
+    :param on_listening: told the URL as soon as somebody listens there; ``None`` where that is at a Unix socket.
     :param meanwhile: called while the model loads.
-    :raises UsageError: the address cannot be had.
+    :raises UsageError: the address cannot be had, or the certificate cannot be used.
     :raises Interrupted: a second signal came before every request was answered.
     """
-    with listening(settings) as listener:
+    saying.use(settings.log_format)
+    _check_certificate(settings)
+    with listening(settings) as listener, _removed_at_the_end(settings.uds):
         crew = _crew(served, settings)
-        stopping = Stopping(lambda: _abort(crew))
+        stopping = Stopping(crew.retire, lambda: _abort(crew))
         try:
             for predictor in crew.predictors:
                 predictor.begin()
+            on_listening(None if settings.uds is not None else _url_of(listener, settings))
             meanwhile()
             _answer(served, crew, settings, listener, stopping)
         finally:
@@ -77,6 +87,26 @@ def _answer(served: Served, crew: Crew, settings: ServingSettings, listener: soc
     answer(application(served, crew, settings), listener, settings, stopping)
 
 
+def _check_certificate(settings: ServingSettings) -> None:
+    """Look whether TLS is possible before anybody is told that we listen.
+
+    :raises UsageError: the certificate or its key cannot be used.
+    """
+    if settings.certfile is None:
+        return
+    # Imported here: without TLS nobody needs it.
+    import ssl
+
+    try:
+        # Without a password OpenSSL would ask the terminal for one.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(settings.certfile, settings.keyfile, password="")
+    except OSError as error:  # of which TLS's own errors are a kind
+        raise UsageError(
+            f"{settings.certfile} and {settings.keyfile} cannot be used: {error.strerror or error}",
+            hint="a certificate and its key, as PEM, without a password",
+        ) from error
+
+
 def listening(settings: ServingSettings) -> socket.socket:
     """A socket that listens from now on.
 
@@ -85,9 +115,8 @@ def listening(settings: ServingSettings) -> socket.socket:
     if settings.uds is not None:
         return _listening_at(settings.uds)
     host, port = settings.host, settings.port
-    is_v6 = ":" in host
     try:
-        family = socket.AF_INET6 if is_v6 else socket.AF_INET
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except OSError as error:
         raise UsageError(
@@ -96,9 +125,14 @@ def listening(settings: ServingSettings) -> socket.socket:
     # What it accepts inherits it. asyncio does it for sockets that it makes itself; without it a short answer, written
     # in two pieces, waits 40 ms for the client's acknowledgement of the first.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    scheme = "http" if settings.certfile is None else "https"
-    saying.say(f"listening at {scheme}://{f'[{host}]' if is_v6 else host}:{listener.getsockname()[1]}")
+    saying.say(f"listening at {_url_of(listener, settings)}")
     return listener
+
+
+def _url_of(listener: socket.socket, settings: ServingSettings) -> str:
+    scheme = "http" if settings.certfile is None else "https"
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"{scheme}://{host}:{listener.getsockname()[1]}"
 
 
 def _listening_at(path: Path) -> socket.socket:
@@ -121,6 +155,21 @@ def _listening_at(path: Path) -> socket.socket:
         raise UsageError(f"cannot listen at {path}: {error.strerror or error}", hint="--uds says where") from error
     saying.say(f"listening at {path}")
     return listener
+
+
+@contextmanager
+def _removed_at_the_end(path: Path | None) -> Iterator[None]:
+    """Take our Unix socket away at the end, unless somebody has put another in its place."""
+    if path is None:
+        yield
+        return
+    ours = path.stat().st_ino
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            if path.stat().st_ino == ours:
+                path.unlink()
 
 
 def _is_left_over(path: Path) -> bool:

@@ -18,8 +18,12 @@ class Stoppable(Protocol):
 class Stopping:
     """Takes the two signals from its making on: also while the server is still being put together."""
 
-    def __init__(self, abort: Callable[[], None]) -> None:
-        """:param abort: called at the second signal; it must not wait."""
+    def __init__(self, begin: Callable[[], None], abort: Callable[[], None]) -> None:
+        """
+        :param begin: called at the first signal.
+        :param abort: called at the second; neither may wait.
+        """
+        self._begin = begin
         self._abort = abort
         self._asked = 0
         self._server: Stoppable | None = None
@@ -39,6 +43,7 @@ class Stopping:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         del number, frame
         self._asked += 1
+        self._begin()
         self._tell()
         if self.at_once:
             self._abort()

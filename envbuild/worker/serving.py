@@ -146,9 +146,7 @@ class Worker:
         """Requests that can be put together in one call; the host asks those alone that cannot."""
         made = [self._part(header, payload) for header, payload in _parts_of(frame)]
         requests = [request for request in made if isinstance(request, Request)]
-        kinds = [together.alike(request) for request in requests]
-        chosen = [one for one, kind in zip(requests, kinds) if kind is not None and kind == kinds[0]] or requests[:1]
-        answers = self._called_together(chosen)
+        answers = self._called_together(_most_alike(requests))
         parts = [self._part_answered(one, header, answers) for one, header in zip(made, frame.header["parts"])]
         described = [dict(more, verb=verb, length=len(payload)) for verb, payload, more in parts]
         return "predicted_each", b"".join(payload for _, payload, _ in parts), {"parts": described}
@@ -294,6 +292,15 @@ def _taken(frame: Frame) -> bytes:
     """The payload, which may be large and is then nobody else's."""
     payload, frame.payload = frame.payload, b""
     return payload or b""
+
+
+def _most_alike(requests: "list[Request]") -> "list[Request]":
+    """Those of the form that most have; where no two are alike, one of them."""
+    by_kind = {}  # type: dict[str | None, list[Request]]
+    for request in requests:
+        by_kind.setdefault(together.alike(request), []).append(request)
+    by_kind.pop(None, None)
+    return max(by_kind.values(), key=len, default=[]) or requests[:1]
 
 
 def _parts_of(frame: Frame) -> "list[tuple[dict[str, Any], bytes]]":

@@ -20,15 +20,22 @@ def alike(request: "Request") -> "str | None":
     kind = None if request.kept is not None else _kind_of(request.data)
     if kind is None:
         return None
-    return dumps([kind, request.params, request.wrapped], default=repr, sort_keys=True)
+    return dumps([kind, request.params, request.wrapped], default=_told, sort_keys=True)
+
+
+def _told(value: "Any") -> "Any":
+    """What JSON does not know; the text of a long array leaves values out."""
+    return [str(type(value)), value.tolist() if hasattr(value, "tolist") else repr(value)]
 
 
 def _kind_of(data: "Any") -> "Any":
     pandas, numpy = module("pandas"), module("numpy")
     if pandas is not None and isinstance(data, pandas.DataFrame):
-        if not _counts_up(pandas, data.index, len(data)):
+        dtypes = [str(dtype) for dtype in data.dtypes]
+        # Put together, categories that differ are none any more.
+        if "category" in dtypes or not _counts_up(pandas, data.index, len(data)):
             return None
-        return ["table", [[name, str(dtype)] for name, dtype in zip(data.columns, data.dtypes)]]
+        return ["table", [[name, dtype] for name, dtype in zip(data.columns, dtypes)]]
     if isinstance(data, dict):
         kinds = [[name, _kind_of_column(numpy, column)] for name, column in data.items()]
         alike_in_length = len({len(column) for (_, kind), column in zip(kinds, data.values()) if kind}) == 1
@@ -39,11 +46,8 @@ def _kind_of(data: "Any") -> "Any":
 def _kind_of_column(numpy: "Any", column: "Any") -> "Any":
     if numpy is not None and isinstance(column, numpy.ndarray):
         # The width of text is that of the longest.
-        return (
-            ["array", column.dtype.kind if column.dtype.kind in "US" else column.dtype.str, column.shape[1:]]
-            if (column.ndim)
-            else None
-        )
+        dtype = column.dtype.kind if column.dtype.kind in "US" else column.dtype.str
+        return ["array", dtype, column.shape[1:]] if column.ndim else None
     return "list" if isinstance(column, list) else None
 
 
