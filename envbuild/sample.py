@@ -78,6 +78,14 @@ def of(model: Model) -> Sample:
     return Sample(kind="generated", payload=payload, content_type=JSON, text="made from the model's signature")
 
 
+def made(specs: Sequence[Spec]) -> dict[str, Any] | None:
+    """A request for the inputs of a signature; ``None`` where there is a type or a size that nothing is made up for."""
+    try:
+        return request_for(specs)
+    except _NoForm:
+        return None
+
+
 def of_example(model: Model) -> Sample | None:
     """The model's input example as a request; ``None`` where it has none, or one that no request can carry.
 
