@@ -21,7 +21,7 @@ class Tail:
     """Carries on what a model prints, and keeps the end of it."""
 
     def __init__(self, sink: Callable[[bytes], None] | None) -> None:
-        """:param sink: called with each piece as it comes; ``None`` writes to this process's own stderr."""
+        """:param sink: called with each piece as it comes, at the end with an empty one; ``None`` writes to this process's own stderr."""
         self._sink = sink or _write_to_own
         self._kept = b""
 
@@ -29,6 +29,10 @@ class Tail:
         """Keep a piece, and carry it on."""
         self._kept = (self._kept + chunk)[-KEPT_BYTES:]
         self._sink(chunk)
+
+    def end(self) -> None:
+        """Say that nothing more comes, by an empty piece."""
+        self._sink(b"")
 
     def lines(self) -> tuple[str, ...]:
         """The last lines so far."""
@@ -39,7 +43,7 @@ class StderrPump:
     """A thread that empties a worker's stderr, so that a model which prints much is never held up by us."""
 
     def __init__(self, pipe: BinaryIO, sink: Callable[[bytes], None] | None) -> None:
-        """:param sink: called with each piece as it comes; ``None`` writes to this process's own stderr."""
+        """:param sink: called with each piece as it comes, at the end with an empty one; ``None`` writes to this process's own stderr."""
         self._pipe = pipe
         self._tail = Tail(sink)
         self._reading = threading.Lock()
@@ -72,6 +76,8 @@ class StderrPump:
                 with self._reading:
                     # Somebody else may have emptied it meanwhile.
                     if poll.poll(0) and not self._carry(_CHUNK):
+                        with contextlib.suppress(Exception):
+                            self._tail.end()
                         return
 
     def _carry(self, size: int) -> int:

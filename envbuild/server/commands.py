@@ -53,13 +53,14 @@ def _run(arguments: Sequence[str], places: Places | None) -> int:
 
 
 def _serve(host: str, port: int, places: Places) -> None:
-    from envbuild.server import place
+    from envbuild.server import place, saying
     from envbuild.server.serving import serve
     from envbuild.settings import Settings
     from envbuild.settings.serving import ServingSettings
 
     settings = Settings.from_environ(home=places.environment)
     serving = ServingSettings.from_environ(host=host, port=port)
+    saying.use(serving.log_format)
     place.use_temporary(places)
     found = place.find(places)
     _warn_of_absent(settings)

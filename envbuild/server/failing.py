@@ -8,7 +8,7 @@ from typing import Final
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
-from starlette.types import ExceptionHandler
+from starlette.types import ExceptionHandler, Scope
 
 from envbuild.errors import (
     CommandNotStarted,
@@ -16,6 +16,7 @@ from envbuild.errors import (
     EnvbuildError,
     InputError,
     InputMismatch,
+    InternalError,
     Interrupted,
     ModelNotLoaded,
     OutOfMemory,
@@ -25,6 +26,8 @@ from envbuild.errors import (
     WorkerKilled,
 )
 from envbuild.redaction import redacted
+from envbuild.server.account import account_of
+from envbuild.server.rooting import path_below_root
 
 CLIENT_GONE: Final = 499
 """For the log alone: nobody gets it."""
@@ -58,13 +61,20 @@ def failed(status: int, name: str, message: str, headers: Mapping[str, str] | No
     return JSONResponse({"error_code": name, "message": redacted(message)}, status_code=status, headers=headers)
 
 
+def refused(scope: Scope, status: int, name: str, message: str, headers: Mapping[str, str] | None = None) -> Response:
+    """An error as an answer, in the form of the protocol whose path was asked."""
+    if path_below_root(scope).startswith("/v2"):
+        return JSONResponse({"error": redacted(message)}, status_code=status, headers=headers)
+    return failed(status, name, message, headers)
+
+
 async def on_error(request: Request, error: Exception) -> Response:
     """One of our errors."""
-    del request
     if not isinstance(error, EnvbuildError):
         raise error
+    account_of(request.scope).failure = error.code
     status, name = status_of(error)
-    return failed(status, name, str(error), _AGAIN if status == 429 else None)
+    return refused(request.scope, status, name, str(error), _AGAIN if status == 429 else None)
 
 
 async def on_http_error(request: Request, error: Exception) -> Response:
@@ -72,7 +82,9 @@ async def on_http_error(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     headers = error.headers if isinstance(error, HTTPException) else None
     name = _NAMES.get(status, "BAD_REQUEST")
-    return failed(status, name, f"{request.method} {request.url.path}: {getattr(error, 'detail', '')}", headers)
+    # Not the request's URL: that is made of the header Host as well, which may be anything.
+    message = f"{request.method} {request.scope['path']}: {getattr(error, 'detail', '')}"
+    return refused(request.scope, status, name, message, headers)
 
 
 async def on_client_gone(request: Request, error: Exception) -> Response:
@@ -83,8 +95,8 @@ async def on_client_gone(request: Request, error: Exception) -> Response:
 
 async def on_fault(request: Request, error: Exception) -> Response:
     """A fault of our own; its traceback goes to stderr."""
-    del request
-    return failed(500, "INTERNAL_ERROR", f"a fault of envbuild's own: {type(error).__name__}")
+    account_of(request.scope).failure = InternalError.code
+    return refused(request.scope, 500, "INTERNAL_ERROR", f"a fault of envbuild's own: {type(error).__name__}")
 
 
 HANDLERS: Final[Mapping[type[Exception], ExceptionHandler]] = {

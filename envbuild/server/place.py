@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from envbuild.bridge.loaders import decided
 from envbuild.errors import EnvbuildError, EnvironmentDamaged, ModelNotFound, UsageError
 from envbuild.lock import Lock
 from envbuild.model import MLMODEL, Model, read_model
+from envbuild.server import saying
 from envbuild.server.served import Served
 from envbuild.settings import Settings
 from envbuild.store.lockfile import kept_lock
@@ -79,18 +81,19 @@ def served(place: Place, settings: Settings, name: str | None = None) -> Served:
         name=name or place.model.name,
         lock=place.lock,
         environment=place.environment,
-        start=lambda: start_worker(place, settings),
+        start=lambda: start_worker(place, settings, saying.of_model()),
     )
 
 
-def start_worker(place: Place, settings: Settings) -> Worker:
+def start_worker(place: Place, settings: Settings, stderr: Callable[[bytes], None] | None = None) -> Worker:
     """Start the model's worker; returns while it loads.
 
+    :param stderr: takes what the model prints; by default it goes to this process's stderr.
     :raises CommandNotStarted: the environment's Python cannot be started.
     :raises UsageError: the model cannot be loaded in the way that is demanded.
     """
     python = place.environment / "bin" / "python"
-    options = decided(options_of(settings), place.model, place.lock)
+    options = decided(options_of(settings, stderr), place.model, place.lock)
     return Worker.start(python, place.model, options, shared=place.shared)
 
 
