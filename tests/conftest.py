@@ -44,7 +44,10 @@ _NEEDS = {
     "tests/images/test_registry.py": ("docker-registry", "skopeo", "openssl"),
     "tests/images/test_image_pushing.py": ("docker-registry", "skopeo"),
     "tests/images/test_image_": ("python3.8", "debootstrap"),
-    "tests/server/": ("unshare", "setpriv"),
+    "tests/server/": ("python3.11", "unshare", "setpriv"),
+    "tests/server/test_operations.py": ("openssl",),
+    "tests/server/test_guarding.py": ("curl",),
+    "tests/server/test_page.py": ("chromium", "chromedriver", "curl"),
     "tests/conformance/": ("python3.8", "python3.9", "python3.10", "python3.11"),
     "tests/bridge/test_confinement.py": ("bwrap", "unshare", "setpriv", "nsenter"),
 }

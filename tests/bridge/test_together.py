@@ -71,20 +71,22 @@ def test_rows_of_several_requests_are_one_call(make_model: MakeModel, every_pyth
 
 def test_what_cannot_be_put_together_is_to_be_asked_alone(worker: Worker) -> None:
     nothing = type(None)
-    assert told(worker.predict_each([rows(1), rows("bad")])) == [nothing, nothing]
-    assert told(worker.predict_each([rows("fewer"), rows(1)])) == [nothing, nothing]
-    assert told(worker.predict_each([rows("one"), rows(1)])) == [nothing, nothing]
+    assert told(worker.predict_each([rows("x"), rows("bad")])) == [nothing, nothing]
+    assert told(worker.predict_each([rows("fewer"), rows("x")])) == [nothing, nothing]
+    assert told(worker.predict_each([rows("one"), rows("x")])) == [nothing, nothing]
     mapping = Question(payload=b'{"inputs": {"a": 1}}')
     assert told(worker.predict_each([rows(1), mapping, rows(2)])) == [[2], nothing, [4]]
     with_params = rows(1, params={"a": 1})
     assert told(worker.predict_each([rows(1), with_params])) == [[2], nothing]
+    assert told(worker.predict_each([mapping, rows(1), rows(2)])) == [nothing, [2], [4]]
+    assert told(worker.predict_each([mapping, mapping])) == [["aa"], nothing]
 
 
 def test_each_has_its_own_fault(worker: Worker) -> None:
     broken, gzip = Question(payload=b"{"), Question(payload=b"no", encoding="gzip")
     assert told(worker.predict_each([broken, rows(1), gzip, rows(2)])) == [InputError, [2], InputError, [4]]
     assert told(worker.predict_each([broken, gzip])) == [InputError, InputError]
-    assert told(worker.predict_each([rows("set"), rows(1)])) == [OutputInvalid, [1]]
+    assert told(worker.predict_each([rows("set"), rows("x")])) == [OutputInvalid, ["x"]]
     assert told(worker.predict_each([broken, rows("bad")])) == [InputError, ModelRaised]
     assert told(worker.predict_each([rows(1), rows(2)])) == [[2], [4]]
 
@@ -96,7 +98,7 @@ def test_an_answer_that_is_too_long_is_its_own(make_model: MakeModel) -> None:
 
 def test_a_worker_that_ends_is_the_error_of_all(worker: Worker) -> None:
     with pytest.raises(WorkerExited):
-        worker.predict_each([rows(1), rows("exit")])
+        worker.predict_each([rows("x"), rows("exit")])
 
 
 @pytest.mark.parametrize(
@@ -156,8 +158,25 @@ def test_only_what_has_the_same_form_is_alike(together: types.ModuleType, reques
     assert together.alike(request_class(np.array(["longer", "b"]))) == kinds[7]
 
 
+def test_params_that_differ_in_one_of_many_values_are_not_alike(together: types.ModuleType, request_class: Any) -> None:
+    many, others = np.zeros(5000), np.zeros(5000)
+    others[2500] = 1
+    kinds = [together.alike(request_class([1], {"x": value})) for value in (many, others, many.copy())]
+    assert kinds[0] == kinds[2] != kinds[1]
+
+
 @pytest.mark.parametrize(
-    "data", [FRAME.set_index("b"), FRAME[::-1], np.float64(1), 1.5, "x", {"a": np.zeros(2), "b": np.zeros(3)}, {}]
+    "data",
+    [
+        FRAME.set_index("b"),
+        FRAME[::-1],
+        FRAME.astype({"b": "category"}),
+        np.float64(1),
+        1.5,
+        "x",
+        {"a": np.zeros(2), "b": np.zeros(3)},
+        {},
+    ],
 )
 def test_what_has_no_rows_of_its_own_is_for_itself(together: types.ModuleType, request_class: Any, data: Any) -> None:
     assert together.alike(request_class(data)) is None

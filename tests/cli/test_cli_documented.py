@@ -16,6 +16,7 @@ from calling import ROOT, Call, MakeTiny
 from envbuild import cli, errors
 from envbuild.repairs.rules import RULES
 from envbuild.settings import Settings
+from envbuild.settings.serving import ServingSettings
 
 PAGE = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
 
@@ -70,6 +71,10 @@ def test_the_commands_of_a_group(name: str) -> None:
     assert tuple(group.commands) == cli.SUBCOMMANDS[name]
 
 
+# Where both have a setting, the commands' own is the one with a default for all.
+SETTINGS = {field.name: field for field in (*fields(ServingSettings), *fields(Settings))}
+
+
 def test_options() -> None:
     documented: dict[str, set[str]] = {name: set() for name in COMMANDS}
     settings: dict[tuple[str, str], str] = {}
@@ -84,7 +89,7 @@ def test_options() -> None:
         assert documented[name] == {text for one in parameters for text in one.opts} | {"-h", "--help"}, name
         for one in parameters:
             variable = settings.get((name, one.opts[-1]))
-            known = (one.name or "") in {field.name for field in fields(Settings)}
+            known = (one.name or "") in SETTINGS
             assert variable == (f"ENVBUILD_{(one.name or '').upper()}" if known else None), one.opts
 
 
@@ -99,10 +104,10 @@ def test_choices() -> None:
 
 def test_settings() -> None:
     documented = {quoted(row[0]): row[1] for row in rows("Settings")}
-    assert set(documented) == {f"ENVBUILD_{field.name.upper()}" for field in fields(Settings)}
-    for field in fields(Settings):
+    assert set(documented) == {f"ENVBUILD_{name.upper()}" for name in SETTINGS}
+    for field in SETTINGS.values():
         said = documented[f"ENVBUILD_{field.name.upper()}"]
-        if field.default is MISSING or field.default in (None, ()):
+        if field.default is MISSING or field.default in (None, (), ""):
             assert "`" not in said
         else:
             default: Any = field.default
@@ -177,8 +182,8 @@ ENTRIES = {
 BARE = ("envs list", "envs gc", "workers list")
 
 
-# An image needs a daemon: tests/images holds its example against the code.
-@pytest.mark.parametrize("command", [*(name for name in COMMANDS if name != "image"), "error"])
+# An image needs a daemon and a server does not end: tests/images and tests/server hold their examples against the code.
+@pytest.mark.parametrize("command", [*(name for name in COMMANDS if name not in ("image", "serve")), "error"])
 def test_json_examples(call: Call, tiny: MakeTiny, command: str) -> None:
     model = tiny(mlmodel=f"signature:\n  inputs: '{SIGNATURE}'\n  outputs: '{SIGNATURE}'\n")
     model_and: dict[str, list[object]] = {"predict": [model.path, "-"], "run": [model.path], "completion": ["bash"]}

@@ -52,9 +52,11 @@ class Model:
             return self.seen
         if verb == "tmpdir":
             return os.environ["TMPDIR"]
-        if verb == "wait":
+        if verb in ("wait", "pid-behind"):
             open(rest[0] + ".begun", "w").close()
             wait_for(rest[0])
+        if verb == "pid-behind":
+            return os.getpid()
         return data
 
 def _load_pyfunc(path):
@@ -122,7 +124,7 @@ class Server:
 
     def _port(self) -> str | None:
         assert self.process.poll() is None, self.stderr
-        found = re.search(r"^listening at http://.*:(\d+)$", self.stderr, re.MULTILINE)
+        found = re.search(r"listening at https?://[^\s\"]*:(\d+)", self.stderr)
         return None if found is None else found[1]
 
     def connect(self) -> http.client.HTTPConnection:
