@@ -21,7 +21,7 @@ class Tail:
     """Carries on what a model prints, and keeps the end of it."""
 
     def __init__(self, sink: Callable[[bytes], None] | None) -> None:
-        """:param sink: called with each piece as it comes, at the end with an empty one; ``None`` writes to this process's own stderr."""
+        """:param sink: called with each piece as it comes; ``None`` writes to this process's own stderr."""
         self._sink = sink or _write_to_own
         self._kept = b""
 
@@ -31,8 +31,10 @@ class Tail:
         self._sink(chunk)
 
     def end(self) -> None:
-        """Say that nothing more comes, by an empty piece."""
-        self._sink(b"")
+        """Say that nothing more comes, to a sink that has an ``end`` to be told by."""
+        end = getattr(self._sink, "end", None)
+        if end is not None:
+            end()
 
     def lines(self) -> tuple[str, ...]:
         """The last lines so far."""
@@ -43,7 +45,7 @@ class StderrPump:
     """A thread that empties a worker's stderr, so that a model which prints much is never held up by us."""
 
     def __init__(self, pipe: BinaryIO, sink: Callable[[bytes], None] | None) -> None:
-        """:param sink: called with each piece as it comes, at the end with an empty one; ``None`` writes to this process's own stderr."""
+        """:param sink: called with each piece as it comes; ``None`` writes to this process's own stderr."""
         self._pipe = pipe
         self._tail = Tail(sink)
         self._reading = threading.Lock()

@@ -96,13 +96,19 @@ class _Prints:
         self._rest = b""
 
     def __call__(self, piece: bytes) -> None:
-        """Say the lines that are whole by now; an empty piece is the end."""
+        """Say the lines that are whole by now."""
         *lines, self._rest = (self._rest + piece).split(b"\n")
         for line in lines:
             _say_line(line)
-        while self._rest and (not piece or len(self._rest) > _LONGEST_LINE):
+        while len(self._rest) > _LONGEST_LINE:
             _say_line(self._rest[:_LONGEST_LINE])
             self._rest = self._rest[_LONGEST_LINE:]
+
+    def end(self) -> None:
+        """Say what was begun; nothing more comes."""
+        if self._rest:
+            _say_line(self._rest)
+            self._rest = b""
 
 
 def _say_line(line: bytes) -> None:

@@ -162,7 +162,7 @@ def test_an_answer_that_is_too_long_is_refused_and_the_worker_goes_on(start: Sta
 
 
 LIAR = """#!/bin/sh
-echo '{"protocol": 4, "id": 0, "verb": "ready", "content_type": "", "length": 15}'; printf '{"protocol": 3}'
+echo '{"protocol": 4, "id": 0, "verb": "ready", "content_type": "", "length": 15}'; printf '{"protocol": 4}'
 echo '{"protocol": 4, "id": 1, "verb": "loaded", "content_type": "", "length": 13}'; printf '{"reads": []}'
 echo '{"protocol": 4, "id": 2, "verb": "predicted", "content_type": "", "length": 1000000000}'; exec cat /dev/zero
 """

@@ -108,8 +108,8 @@ def test_every_command_answers_with_its_keys(call: Call, tiny: MakeTiny) -> None
         "completion": ["bash"],
     }
     assert set(more) == set(KEYS)
-    # Images need a daemon: tests/images has what they answer.
-    assert {name.split()[0] for name in more} == set(cli.COMMANDS) - {"image"}
+    # Images need a daemon, and a server goes on: tests/images and tests/server have what they answer.
+    assert {name.split()[0] for name in more} == set(cli.COMMANDS) - {"image", "serve"}
     for command, arguments in more.items():
         done = call(*command.split(), *arguments, "--json", *(["--", "true"] if command == "run" else []))
         answer = done.json

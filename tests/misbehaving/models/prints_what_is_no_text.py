@@ -7,7 +7,7 @@ from turning import model_of
 
 def misbehave(path):
     os.write(1, bytes(range(256)) * 100)
-    frame = b'{"protocol": 3, "id": 2, "verb": "predicted", "content_type": "application/json", "length": 1}\n7'
+    frame = b'{"protocol": 4, "id": 2, "verb": "predicted", "content_type": "application/json", "length": 1}\n7'
     os.write(1, frame)
     os.write(2, frame)
     return "printed"
