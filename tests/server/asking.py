@@ -17,6 +17,7 @@ from typing import Any
 from kit import REPO
 from waiting import DEADLINE, eventually
 
+HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"
 SERVE_HERE = Path(__file__).resolve().parent / "serve_here.py"
 
 # Does what its input says; as it loads, what lies beside its MLmodel says.

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from asking import LOADER, SERVE, Server, environ, here
+from asking import HERE, LOADER, SERVE, Server, environ, here
 from kit import Kit
 from local_index import LocalIndex
 from tiny import write_model
 
-HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"
 MLFLOW = "mlflow_version: 2.17.2\n"
 
 

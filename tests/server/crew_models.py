@@ -6,14 +6,12 @@ import json
 import os
 import signal
 import socket
-import sys
 from pathlib import Path
 from typing import Any
 
 from asking import Asked, Server
 from waiting import eventually, is_gone
 
-HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"
 # A row is a verb and what it needs; each is answered with itself and how many rows the call had.
 ROW_BY_ROW = """
 import os, time

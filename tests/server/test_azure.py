@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asking import Answer, Server
-from conftest import HERE
+from asking import HERE, Answer, Server
 from standing import column, signature, standing
 from tiny import write_model
 

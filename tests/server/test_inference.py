@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asking import Answer, Server
-from conftest import HERE
+from asking import HERE, Answer, Server
 from inferring import LENGTH, as_binary, ask, ask_binary, one, outputs_of
 from standing import column, signature, standing, tensor
 from tiny import write_model

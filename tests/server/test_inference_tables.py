@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asking import Server
-from conftest import HERE
+from asking import HERE, Server
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from inferring import ask, ask_binary, one, outputs_of

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tritonclient.http as triton
-from asking import Server
-from conftest import HERE
+from asking import HERE, Server
 from standing import ERA, built, standing
 from tiny import write_model
 from tritonclient.utils import InferenceServerException, triton_to_np_dtype
