@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asking import Answer, Server
-from crew_models import HERE, ROW_BY_ROW, begun, rows
+from asking import HERE, Answer, Server
+from crew_models import ROW_BY_ROW, begun, rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kit import REPO

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asking import LOADER, Server
-from crew_models import HERE, begun, kill
+from asking import HERE, LOADER, Server
+from crew_models import begun, kill
 from tiny import write_model
 from waiting import eventually
 

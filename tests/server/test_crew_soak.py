@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asking import Server, children_of
-from crew_models import HERE
+from asking import HERE, Server, children_of
 from tiny import write_model
 
 SECONDS = float(os.environ.get("SOAK_SECONDS", "600"))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from asking import Server
-from crew_models import HERE, begun, held, kill, pids_of
+from asking import HERE, Server
+from crew_models import begun, held, kill, pids_of
 from tiny import write_model
 from waiting import eventually
 

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asking import LOADER, Server, environ
-from crew_models import HERE
+from asking import HERE, LOADER, Server, environ
 from kit import REPO
 from local_index import LocalIndex
 from tiny import wheel, write_model
