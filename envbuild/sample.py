@@ -69,7 +69,7 @@ def of(model: Model) -> Sample:
     if example is not None:
         return example
     try:
-        body = request_for(_inputs(model), raw=_takes_raw_inputs(model))
+        body = request_for(_inputs(model), raw=takes_raw_inputs(model))
     except _NoForm as error:
         raise UsageError(
             f"the model has no input example that can be sent, and {error}", hint="give an input with --input"
@@ -140,7 +140,7 @@ def _inputs(model: Model) -> list[Spec]:
     return specs
 
 
-def _takes_raw_inputs(model: Model) -> bool:
+def takes_raw_inputs(model: Model) -> bool:
     """Whether the signature comes from type hints: such a model takes a list of what it names."""
     said = document.read(model.path / MLMODEL).get("is_signature_from_type_hint")
     return said is not None and said.plain() in (True, "true", "True")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,25 +18,6 @@ if TYPE_CHECKING:
     from envbuild.settings.serving import ServingSettings
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
-_SERVING = (
-    "host",
-    "port",
-    "uds",
-    "workers",
-    "queue",
-    "batch_size",
-    "batch_wait",
-    "request_timeout",
-    "max_body",
-    "token",
-    "certfile",
-    "keyfile",
-    "root_path",
-    "name",
-    "log_format",
-    "no_page",
-    "no_probe",
-)
 
 
 @click.command("serve")
@@ -69,7 +51,7 @@ def command(model: Path, **options: Any) -> None:
     from envbuild import pipeline
     from envbuild.settings.serving import ServingSettings
 
-    serving = ServingSettings.from_environ(**{name: options.pop(name) for name in _SERVING})
+    serving = ServingSettings.from_environ(**{one.name: options.pop(one.name) for one in fields(ServingSettings)})
     with open_output(options, "serve") as output:
         settings = settings_from(options)
         _check_extra()

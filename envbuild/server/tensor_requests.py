@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from envbuild import document
 from envbuild.dataframe import COLUMNS
 from envbuild.errors import InputError
-from envbuild.model import MLMODEL, Model
+from envbuild.model import Model
 from envbuild.request import JSON, Question
+from envbuild.sample import takes_raw_inputs
 from envbuild.server import tensors
 from envbuild.server.tensors import BYTES, JSON_TEXTS, Tensor
 
@@ -36,11 +36,10 @@ class Takes:
     def of(cls, model: Model) -> Takes:
         """What this model takes."""
         parts: Mapping[str, Any] = {} if model.signature is None else model.signature.to_dict()
-        said = document.read(model.path / MLMODEL).get("is_signature_from_type_hint")
         return cls(
             specs=tuple(parts.get("inputs") or ()),
             params=frozenset(str(spec["name"]) for spec in parts.get("params") or () if "name" in spec),
-            is_raw=said is not None and said.plain() in (True, "true", "True"),
+            is_raw=takes_raw_inputs(model),
         )
 
     @property
