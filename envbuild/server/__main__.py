@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from envbuild.server import init
+from envbuild.server.container import init
 
 
 def main() -> int:
@@ -14,7 +14,7 @@ def main() -> int:
 
 def _command() -> int:
     # Imported here: process 1 stays small.
-    from envbuild.server.commands import main as run_command
+    from envbuild.server.container.commands import main as run_command
 
     return run_command(sys.argv[1:])
 

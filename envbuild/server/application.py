@@ -5,14 +5,15 @@ from __future__ import annotations
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
-from envbuild.server import azure, description, inference, invocations, page
-from envbuild.server.access import AccessLog
-from envbuild.server.compressing import Compressing
+from envbuild.server import description, page
 from envbuild.server.crew import Crew
 from envbuild.server.failing import HANDLERS
-from envbuild.server.guarding import Guarding
 from envbuild.server.metrics import Metrics
-from envbuild.server.rooting import Rooting
+from envbuild.server.middleware.access import AccessLog
+from envbuild.server.middleware.compressing import Compressing
+from envbuild.server.middleware.guarding import Guarding
+from envbuild.server.middleware.rooting import Rooting
+from envbuild.server.protocols import azure, inference, invocations
 from envbuild.server.served import Served
 from envbuild.settings.serving import ServingSettings
 

@@ -1,7 +1,9 @@
 """The connection: uvicorn's HTTP over httptools, with bounds on what a client may send without asking anything.
 
 Neither has a limit for the head of a request, for trailers or for the time that a head takes; and what cannot be
-understood is answered before what was asked on the same connection earlier.
+understood is answered before what was asked on the same connection earlier. Two things cost too much time where the
+model itself takes little: a head and its body are two system calls, and who wants to know that the client has gone must
+have a task for it.
 """
 
 from __future__ import annotations
@@ -10,9 +12,10 @@ import asyncio
 import functools
 import json
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import httptools
+from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 LONGEST_HEAD: Final = 1 << 16
@@ -23,6 +26,14 @@ _LINGER_SECONDS: Final = 5.0
 # At the server's end: for the last answer to be taken; and for TLS, which waits for the other side to close as well.
 _CLOSE_SECONDS: Final = 10.0
 _CLOSE_IDLE_SECONDS: Final = 1.0
+# Longer ones are not copied to stand behind their head.
+_LONGEST_COPY: Final = 1 << 16
+_LOST: Final = "envbuild.lost"
+
+
+def lost_of(scope: Scope) -> asyncio.Future[None]:
+    """What is done as soon as the client of a request has gone."""
+    return cast("asyncio.Future[None]", scope[_LOST])
 
 
 class Connection(HttpToolsProtocol):
@@ -42,12 +53,14 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Expect a head."""
-        super().connection_made(transport)
+        self._lost = self.loop.create_future()
+        super().connection_made(_Joining(transport))
         self._expect(self._seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Expect nothing more."""
         self._expect(None)
+        self._lost.set_result(None)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -82,6 +95,7 @@ class Connection(HttpToolsProtocol):
         """A request begins."""
         self._without_offer = None
         super().on_message_begin()
+        cast("Scope", self.scope)[_LOST] = self._lost
         self._is_in_head = True
         cycle: RequestResponseCycle | None = self.cycle
         if cycle is None or cycle.response_complete:
@@ -115,10 +129,14 @@ class Connection(HttpToolsProtocol):
         if self.cycle.response_complete:
             # The rest of a body that nobody wanted; from now on it is as after any other answer.
             self._expect(self.timeout_keep_alive)
+        elif not self.pipeline:
+            # A long body had this stopped; without it nobody would see the client go.
+            self.flow.resume_reading()
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """A request is answered."""
+        cast("_Joining", self.transport).flush()
         super().on_response_complete()
         if not self.pipeline and self.cycle.more_body and not self.transport.is_closing():
             self._expect(_LINGER_SECONDS)
@@ -167,6 +185,63 @@ class Connection(HttpToolsProtocol):
         )
         self.transport.write(STATUS_LINE[status] + head + body)
         self.transport.close()
+
+
+class _Joining(asyncio.Transport):
+    """A transport that keeps the head of an answer until its body comes."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        super().__init__()
+        self._transport = transport
+        self._head = b""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Send, or keep for a moment."""
+        head, self._head = self._head, b""
+        if head and len(data) <= _LONGEST_COPY:
+            self._transport.write(head + data)
+        elif not head and isinstance(data, bytes) and _is_head(data):
+            self._head = data
+        else:
+            if head:
+                self._transport.write(head)
+            self._transport.write(data)
+
+    def flush(self) -> None:
+        """Send a head that has no body."""
+        head, self._head = self._head, b""
+        if head:
+            self._transport.write(head)
+
+    def close(self) -> None:
+        """Close when everything has been sent."""
+        self.flush()
+        self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._transport.abort()
+
+    def is_closing(self) -> bool:
+        """Whether it is closed, or about to be."""
+        return self._transport.is_closing()
+
+    def pause_reading(self) -> None:
+        """Take nothing for a while."""
+        self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Take what comes again."""
+        self._transport.resume_reading()
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """What is known of the connection."""
+        return self._transport.get_extra_info(name, default)
+
+
+def _is_head(data: bytes) -> bool:
+    # "100 Continue" is what a client waits for before it goes on.
+    return data.startswith(b"HTTP/1.1 ") and data.endswith(b"\r\n\r\n") and not data.startswith(b"HTTP/1.1 1")
 
 
 def connections(seconds: float) -> Callable[..., asyncio.Protocol]:

@@ -26,8 +26,8 @@ from envbuild.errors import (
     WorkerKilled,
 )
 from envbuild.redaction import redacted
-from envbuild.server.account import account_of
-from envbuild.server.rooting import path_below_root
+from envbuild.server.middleware.account import account_of
+from envbuild.server.middleware.rooting import path_below_root
 
 CLIENT_GONE: Final = 499
 """For the log alone: nobody gets it."""

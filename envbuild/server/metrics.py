@@ -15,8 +15,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 import envbuild
-from envbuild.server.account import Account
 from envbuild.server.crew import Crew
+from envbuild.server.middleware.account import Account
 from envbuild.server.resources import memory_below
 from envbuild.server.served import Served
 

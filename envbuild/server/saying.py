@@ -78,6 +78,14 @@ def say_warning(code: str, text: str) -> None:
         say(f"warning[{code}]: {text}")
 
 
+def say_line(text: str, code: str | None) -> None:
+    """A line of what comes before serving; with a code it is a warning."""
+    if code is None:
+        say(text)
+    else:
+        say_warning(code, text)
+
+
 def say_step(step: Step) -> None:
     """A step of long work."""
     verb = _FINISHED.get(step.phase, step.phase) if step.done else step.phase
@@ -99,19 +107,19 @@ class _Prints:
         """Say the lines that are whole by now."""
         *lines, self._rest = (self._rest + piece).split(b"\n")
         for line in lines:
-            _say_line(line)
+            _say_print(line)
         while len(self._rest) > _LONGEST_LINE:
-            _say_line(self._rest[:_LONGEST_LINE])
+            _say_print(self._rest[:_LONGEST_LINE])
             self._rest = self._rest[_LONGEST_LINE:]
 
     def end(self) -> None:
         """Say what was begun; nothing more comes."""
         if self._rest:
-            _say_line(self._rest)
+            _say_print(self._rest)
             self._rest = b""
 
 
-def _say_line(line: bytes) -> None:
+def _say_print(line: bytes) -> None:
     say(line.decode("utf-8", "replace").rstrip("\r"), stream="model")
 
 

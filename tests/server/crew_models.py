@@ -44,9 +44,9 @@ def begun(gate: Path) -> None:
     eventually(Path(f"{gate}.begun").exists, "the prediction has begun")
 
 
-def held(server: Server, gate: Path) -> Asked:
+def held(server: Server, gate: Path, *more: str) -> Asked:
     """A prediction that is being made until its gate is there."""
-    asked = server.begin("wait", str(gate))
+    asked = server.begin("wait", str(gate), *more)
     begun(gate)
     return asked
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from envbuild.server import init
+from envbuild.server.container import init
 
 
 def _command() -> int:
-    from envbuild.server.commands import main
-    from envbuild.server.place import Places
+    from envbuild.server.container.commands import main
+    from envbuild.server.container.place import Places
 
     environment, own, mounted = map(Path, sys.argv[1:4])
     return main(sys.argv[4:], Places(environment=environment, own=own, mounted=mounted))

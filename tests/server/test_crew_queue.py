@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import signal
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
-from asking import Asked, Server
+import pytest
+from asking import Asked, Server, body
 from crew_models import begun, held, refuses
 from waiting import eventually
 
@@ -59,10 +61,11 @@ def _pid(server: Server) -> int | None:
     return answer.predictions if answer.status == 200 else None
 
 
-def test_a_client_that_goes_away_frees_its_worker_for_the_next(serve: Serve, tmp_path: Path) -> None:
+@pytest.mark.parametrize("more", ["", "x" * 10**6], ids=["a short body", "a long body"])
+def test_a_client_that_goes_away_frees_its_worker_for_the_next(serve: Serve, tmp_path: Path, more: str) -> None:
     server = serve()
     first = server.predict("pid").predictions
-    slow = held(server, tmp_path / "never")
+    slow = held(server, tmp_path / "never", more)
     waits = server.begin("pid")
     slow.close()
     assert waits.answer().predictions != first
@@ -78,6 +81,17 @@ def test_the_worker_of_a_client_that_went_away_alone_is_replaced_without_being_a
     held(server, tmp_path / "never").close()
     eventually(lambda: len((model.parent / "loads").read_text().splitlines()) == 2, "the model is loaded again")
     server.wait_loaded()
+
+
+def test_a_client_that_goes_away_with_another_request_behind_frees_its_worker(serve: Serve, tmp_path: Path) -> None:
+    server, never = serve(), tmp_path / "never"
+    first = server.predict("pid").predictions
+    asked = body("wait", str(never))
+    request = b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", server.port)) as sock:
+        sock.sendall((request % len(asked) + asked) * 2)
+        begun(never)
+    assert server.predict("pid").predictions != first
 
 
 def test_a_prediction_that_soon_ends_costs_no_worker(serve: Serve, tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from waiting import DEADLINE, eventually
 
 from envbuild.errors import InputError
-from envbuild.server.compressing import takes_gzip
-from envbuild.server.guarding import Unpacked
+from envbuild.server.middleware.compressing import takes_gzip
+from envbuild.server.middleware.guarding import Unpacked
 
 Serve = Callable[..., Server]
 TOKEN = "a-Token.of~letters+signs/="

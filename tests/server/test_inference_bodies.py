@@ -17,10 +17,10 @@ from tiny import write_model
 from envbuild.errors import InputError
 from envbuild.model import read_model
 from envbuild.request import Question
-from envbuild.server import tensors
-from envbuild.server.inference import Inference
+from envbuild.server.protocols import tensors
+from envbuild.server.protocols.inference import Inference
+from envbuild.server.protocols.tensor_answers import outputs_of
 from envbuild.server.served import Served
-from envbuild.server.tensor_answers import outputs_of
 
 SIGNATURES: dict[str, tuple[list[Any], list[Any]]] = {
     "none": ([], []),

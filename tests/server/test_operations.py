@@ -23,8 +23,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from waiting import DEADLINE, eventually, is_gone
 
 import envbuild
+from envbuild.server.middleware.tracing import trace_of
 from envbuild.server.resources import memory_below
-from envbuild.server.tracing import trace_of
 
 Serve = Callable[..., Server]
 JSON = "application/json"

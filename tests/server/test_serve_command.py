@@ -113,6 +113,34 @@ def test_quietly_it_says_nothing_but_where_it_listens(started: Callable[..., Ser
     assert not re.search(r"^(checking|resolv|install|warning)", server.stderr, re.MULTILINE)
 
 
+def test_with_logs_as_json_what_comes_before_serving_is_in_objects_too(start: Start, tmp_path: Path) -> None:
+    index = LocalIndex()
+    index.add(*[wheel(name, "1.0") for name in ("pip", "setuptools", "wheel")])
+    try:
+        # Without a date there is something to warn of.
+        model = write_model(tmp_path / "fruit", python=HERE, loader=LOADER, created=None)
+        argv = [sys.executable, "-m", "envbuild", "serve", model, "--port", 0, "--workers", 1, "--log-format", "json"]
+        variables = {"ENVBUILD_HOME": str(tmp_path / "store"), "ENVBUILD_INDEX_URL": index.url}
+        server = start(argv, variables=variables).wait_loaded()
+    finally:
+        index.close()
+    server.process.terminate()
+    assert server.wait() == 0
+    said = [json.loads(line) for line in server.stderr.splitlines()]
+    assert any(one["message"].startswith("resolving ") for one in said)
+    assert any(one["message"].startswith("installing ") for one in said)
+    assert any(one["level"] == "warning" and one["code"] for one in said)
+
+
+def test_with_logs_as_json_an_error_before_serving_is_an_object_too(store: dict[str, str], tmp_path: Path) -> None:
+    model = write_model(tmp_path / "plum", python=HERE, loader=LOADER, pip=("fruit-salad==1",))
+    done = run("serve", model, "--locked", "--log-format", "json", "--json", variables=store)
+    *_, last = [json.loads(line) for line in done.stderr.splitlines()]
+    assert (last["level"], last["code"]) == ("error", "lock-missing")
+    assert json.loads(done.stdout)["error"]["code"] == "lock-missing"
+    assert done.returncode != 0
+
+
 def test_an_option_wins_over_its_variable(started: Callable[..., Server], tmp_path: Path) -> None:
     server = started("--json", "--name", "pear", ENVBUILD_NAME="plum", ENVBUILD_BATCH_SIZE="7")
     (line,) = eventually(lambda: (tmp_path / "stdout").read_text().splitlines(), "it has said so")

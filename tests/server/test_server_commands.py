@@ -148,15 +148,16 @@ def test_the_health_check_tells_a_server_that_can_predict_from_others(
 
 def test_the_health_check_imports_next_to_nothing() -> None:
     code = (
-        "import sys; from envbuild.server.commands import main; main(['health', '--port', '1']);"
+        "import sys; from envbuild.server.container.commands import main; main(['health', '--port', '1']);"
         "print(*sorted(name for name in sys.modules if name.startswith('envbuild')))"
     )
     done = subprocess.run([sys.executable, "-c", code], env=environ(), capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1].split() == [
         "envbuild",
         "envbuild.server",
-        "envbuild.server.commands",
-        "envbuild.server.health",
+        "envbuild.server.container",
+        "envbuild.server.container.commands",
+        "envbuild.server.container.health",
     ]
 
 

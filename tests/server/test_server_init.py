@@ -17,9 +17,7 @@ from waiting import eventually, is_gone
 NAMESPACE = ("unshare", "--pid", "--fork", "--mount-proc")
 Start = Callable[..., Server]
 
-BY_INIT = (
-    "import os, signal, sys, time\nfrom envbuild.server import init\ndef command():\n{}\nsys.exit(init.run(command))\n"
-)
+BY_INIT = "import os, signal, sys, time\nfrom envbuild.server.container import init\ndef command():\n{}\nsys.exit(init.run(command))\n"
 
 
 def by_init(body: str) -> list[object]:

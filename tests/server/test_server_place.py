@@ -13,7 +13,7 @@ from tiny import write_model
 from waiting import eventually
 
 from envbuild.errors import EnvironmentDamaged, ModelNotFound
-from envbuild.server.place import Place, Places, find, reasons_against, served
+from envbuild.server.container.place import Place, Places, find, reasons_against, served
 from envbuild.settings import Settings
 
 HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"

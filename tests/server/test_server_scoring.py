@@ -14,7 +14,7 @@ from asking import Server, body
 from tiny import write_model
 from waiting import eventually
 
-from envbuild.server.invocations import CONTENT_TYPES
+from envbuild.server.protocols.invocations import CONTENT_TYPES
 
 Serve = Callable[..., Server]
 

@@ -14,6 +14,8 @@ from envbuild.server.served import Served
 from envbuild.settings.serving import ServingSettings
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+# As `Accept` has it.
+_METRICS: Final = ("text/plain", "application/openmetrics-text")
 _TITLES: Final = {
     "dataframe_split": "DataframeSplit",
     "dataframe_records": "DataframeRecords",
@@ -205,6 +207,20 @@ def _health(served: Served, *, token: bool) -> dict[str, Any]:
             "summary": "The mlflow that saved the model.",
             "tags": ["MLflow, SageMaker"],
             "responses": {**version, **responses.errors((401,), token=token)},
+        }
+    }
+    found["/metrics"] = {
+        "get": {
+            "operationId": "metrics",
+            "summary": "How the server does, for Prometheus.",
+            "tags": ["Operations"],
+            "responses": {
+                "200": {
+                    "description": "The metrics, in the format of Prometheus or of OpenMetrics.",
+                    "content": {kind: {"schema": {"type": "string"}} for kind in _METRICS},
+                },
+                **responses.errors((401,), token=token),
+            },
         }
     }
     return found

@@ -12,10 +12,10 @@ from urllib.parse import quote
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from envbuild.server import saying
-from envbuild.server.account import Account, account_of
 from envbuild.server.metrics import Metrics
-from envbuild.server.rooting import path_below_root
-from envbuild.server.tracing import trace_of
+from envbuild.server.middleware.account import Account, account_of
+from envbuild.server.middleware.rooting import path_below_root
+from envbuild.server.middleware.tracing import trace_of
 
 QUIET: Final = frozenset(("/ping", "/health", "/metrics", "/v2/health/live", "/v2/health/ready"))
 """What an orchestrator asks every few seconds."""

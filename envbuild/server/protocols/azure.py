@@ -16,12 +16,12 @@ from starlette.routing import Route
 
 from envbuild.errors import InputError
 from envbuild.request import BODY_KEYS, JSON, Question, kind_of
-from envbuild.server import bodies
-from envbuild.server.asking import predicted
 from envbuild.server.crew import Crew
-from envbuild.server.invocations import question_of
+from envbuild.server.protocols import bodies
+from envbuild.server.protocols.asking import predicted
+from envbuild.server.protocols.invocations import question_of
+from envbuild.server.protocols.tensor_requests import Takes
 from envbuild.server.served import Served
-from envbuild.server.tensor_requests import Takes
 
 INPUT_DATA: Final = "input_data"
 # As inference-schema's decorators and the older scoring scripts name the same.

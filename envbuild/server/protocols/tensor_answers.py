@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from envbuild.server import tensors
-from envbuild.server.tensors import BYTES, FORMATS, JSON_TEXTS
+from envbuild.server.protocols import tensors
+from envbuild.server.protocols.tensors import BYTES, FORMATS, JSON_TEXTS
 
 Spec = Mapping[str, Any]
 _COLUMNS: Final[Mapping[str, str]] = {

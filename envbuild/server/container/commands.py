@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     from envbuild.errors import EnvbuildError
-    from envbuild.server.place import Place, Places
+    from envbuild.server.container.place import Place, Places
     from envbuild.settings import Settings
 
 PORT = 8080
@@ -38,11 +38,11 @@ def main(arguments: Sequence[str], places: Places | None = None) -> int:
 def _run(arguments: Sequence[str], places: Places | None) -> int:
     options = _parser().parse_args(_with_command(arguments))
     if options.command == "health":
-        from envbuild.server.health import check
+        from envbuild.server.container.health import check
 
         return check(options.port)
     # Imported here and below: the health check runs every few seconds and needs none of it.
-    from envbuild.server.place import Places
+    from envbuild.server.container.place import Places
 
     places = places or Places()
     if options.command == "predict":
@@ -53,7 +53,8 @@ def _run(arguments: Sequence[str], places: Places | None) -> int:
 
 
 def _serve(host: str, port: int, places: Places) -> None:
-    from envbuild.server import place, saying
+    from envbuild.server import saying
+    from envbuild.server.container import place
     from envbuild.server.serving import serve
     from envbuild.settings import Settings
     from envbuild.settings.serving import ServingSettings
@@ -71,7 +72,8 @@ def _predict(content_type: str, places: Places) -> None:
     import signal
 
     from envbuild.errors import InputNotFound
-    from envbuild.server import place, saying
+    from envbuild.server import saying
+    from envbuild.server.container import place
     from envbuild.settings import Settings
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -91,7 +93,8 @@ def _predict(content_type: str, places: Places) -> None:
 
 def _warn_of_mismatch(found: Place) -> None:
     """Say on stderr where a mounted model does not fit the environment; it is served all the same."""
-    from envbuild.server import place, saying
+    from envbuild.server import saying
+    from envbuild.server.container import place
 
     for reason in place.reasons_against(found):
         saying.say_warning("model-does-not-fit", f"{found.model.path}: {reason}")

@@ -16,8 +16,8 @@ from envbuild.errors import InputError
 from envbuild.model import Model
 from envbuild.request import JSON, Question
 from envbuild.sample import takes_raw_inputs
-from envbuild.server import tensors
-from envbuild.server.tensors import BYTES, JSON_TEXTS, Tensor
+from envbuild.server.protocols import tensors
+from envbuild.server.protocols.tensors import BYTES, JSON_TEXTS, Tensor
 
 Spec = Mapping[str, Any]
 _NESTED: Final = ("object", "map")

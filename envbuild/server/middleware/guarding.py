@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import re
+import sys
 import zlib
 from typing import Final
 
@@ -13,9 +14,9 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from envbuild.errors import InputError
-from envbuild.server.account import account_of
 from envbuild.server.failing import refused
-from envbuild.server.rooting import path_below_root
+from envbuild.server.middleware.account import account_of
+from envbuild.server.middleware.rooting import path_below_root
 from envbuild.settings.serving import ServingSettings
 
 OPEN: Final = frozenset(("/", "/ping", "/health", "/v2/health/live", "/v2/health/ready"))
@@ -75,7 +76,7 @@ class _Body:
             return await self._receive()
         left = self._until - asyncio.get_running_loop().time()
         try:
-            message = await asyncio.wait_for(self._receive(), max(left, 0))
+            message = await _within(left, self._receive)
         except asyncio.TimeoutError:
             detail = f"the body did not come within {self._seconds:g} seconds"
             raise HTTPException(408, detail, headers=_CLOSE) from None
@@ -96,6 +97,19 @@ class _Body:
             await asyncio.get_running_loop().run_in_executor(None, self._packed.take, piece)
         if self._packed.is_too_long:
             raise HTTPException(413, f"{_too_long(self._most)} when unpacked")
+
+
+if sys.version_info >= (3, 11):
+
+    async def _within(seconds: float, receive: Receive) -> Message:
+        # Unlike wait_for it needs no task, whose turns of the event loop every request would wait for.
+        async with asyncio.timeout(seconds):
+            return await receive()
+
+else:
+
+    async def _within(seconds: float, receive: Receive) -> Message:
+        return await asyncio.wait_for(receive(), max(seconds, 0))
 
 
 class Unpacked:

@@ -9,8 +9,9 @@ from starlette.requests import ClientDisconnect, Request
 from envbuild.bridge import Prediction
 from envbuild.errors import EnvbuildError
 from envbuild.request import Question
-from envbuild.server.account import account_of
+from envbuild.server.connection import lost_of
 from envbuild.server.crew import Crew
+from envbuild.server.middleware.account import account_of
 
 
 async def predicted(request: Request, crew: Crew, question: Question) -> Prediction:
@@ -28,19 +29,18 @@ async def predicted(request: Request, crew: Crew, question: Question) -> Predict
 
 
 async def _unless_gone(request: Request, asked: asyncio.Future[Prediction]) -> Prediction:
-    gone = asyncio.ensure_future(_gone(request))
-    gone.add_done_callback(lambda task: asked.cancel())
+    lost = lost_of(request.scope)
+
+    def leave(_: asyncio.Future[None]) -> None:
+        asked.cancel()
+
+    # A callback and no task that waits for it: each turn of the event loop that a request needs is one that it waits for.
+    lost.add_done_callback(leave)
     try:
         return await asked
     except asyncio.CancelledError:
-        if gone.done():
+        if lost.done():
             raise ClientDisconnect from None
         raise
     finally:
-        gone.cancel()
-
-
-async def _gone(request: Request) -> None:
-    """Return when the client goes away: all that can come now."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
+        lost.remove_done_callback(leave)

@@ -1,4 +1,4 @@
-"""Bodies of requests that the HTTP side reads itself; how long they may be unpacked, :mod:`.guarding` has seen to."""
+"""Bodies of requests that the HTTP side reads itself; how long they may be unpacked, the middleware :mod:`envbuild.server.middleware.guarding` has seen to."""
 
 from __future__ import annotations
 

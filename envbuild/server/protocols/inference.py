@@ -21,12 +21,12 @@ from envbuild import __version__
 from envbuild.errors import InputError
 from envbuild.redaction import redacted
 from envbuild.request import Question
-from envbuild.server import bodies, tensor_answers, tensors
-from envbuild.server.asking import predicted
 from envbuild.server.crew import Crew
+from envbuild.server.protocols import bodies, tensor_answers, tensors
+from envbuild.server.protocols.asking import predicted
+from envbuild.server.protocols.tensor_answers import Output, outputs_of
+from envbuild.server.protocols.tensor_requests import Takes
 from envbuild.server.served import Served
-from envbuild.server.tensor_answers import Output, outputs_of
-from envbuild.server.tensor_requests import Takes
 
 LENGTH: Final = "Inference-Header-Content-Length"
 """The header that says how many bytes of a body with binary data are JSON."""

@@ -7,7 +7,7 @@ from typing import Final, cast
 
 from starlette.types import Scope
 
-from envbuild.server.tracing import Trace
+from envbuild.server.middleware.tracing import Trace
 
 _KEY: Final = "envbuild.account"
 

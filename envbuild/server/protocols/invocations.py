@@ -14,10 +14,10 @@ from starlette.routing import Route
 
 from envbuild.errors import OutputInvalid
 from envbuild.request import ARROW_FILE, ARROW_STREAM, CSV, JSON, JSON_LINES, PARQUET, Question, kind_of
-from envbuild.server.accepting import ANYTHING, accepted
-from envbuild.server.asking import predicted
 from envbuild.server.crew import Crew
 from envbuild.server.failing import failed
+from envbuild.server.protocols.accepting import ANYTHING, accepted
+from envbuild.server.protocols.asking import predicted
 from envbuild.server.served import Served
 
 CONTENT_TYPES: Final = (

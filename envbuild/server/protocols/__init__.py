@@ -1,0 +1,1 @@
+"""The routes of each protocol, and what a request of it means to a worker."""
