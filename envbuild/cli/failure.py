@@ -6,6 +6,7 @@ import contextlib
 import json
 import sys
 import traceback
+from collections.abc import Callable
 
 import click
 
@@ -14,6 +15,20 @@ from envbuild.errors import EnvbuildError
 from envbuild.redaction import redacted
 
 SCHEMA_VERSION = 1
+Say = Callable[[EnvbuildError], None]
+
+
+def _say_plainly(error: EnvbuildError) -> None:
+    click.echo(redacted(_text(error)), err=True)
+
+
+class _Way:
+    say: Say = staticmethod(_say_plainly)
+
+
+def say_by(say: Say) -> None:
+    """Have errors said in another form from now on: that of a log which programs read."""
+    _Way.say = staticmethod(say)
 
 
 def report_failure(error: BaseException, arguments: list[str]) -> int:
@@ -22,7 +37,7 @@ def report_failure(error: BaseException, arguments: list[str]) -> int:
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments
     # Whoever reads them may have gone, or their disk is full; the exit code still says it.
     with contextlib.suppress(OSError):
-        click.echo(redacted(_text(known)), err=True)
+        _Way.say(known)
     if "--json" in options:
         content = {"schema_version": SCHEMA_VERSION, "command": _command(options), "ok": False}
         with contextlib.suppress(OSError):

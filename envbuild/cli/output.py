@@ -42,6 +42,14 @@ _TIMED = ("packing", "pushing", "loading")
 _LARGE_BYTES = 50 * 2**20
 
 
+Say = Callable[[str, "str | None"], None]
+
+
+def _say(text: str, code: str | None) -> None:
+    warning = "" if code is None else f"{click.style(f'warning[{code}]', fg='yellow')}: "
+    click.echo(f"{warning}{text}", err=True)
+
+
 class _Downloads:
     """How much of how much has been downloaded, and how fast."""
 
@@ -67,10 +75,15 @@ class _Downloads:
 class Output(AbstractContextManager["Output"]):
     """One command's channels; closes its log file and its spinner on every way out."""
 
-    def __init__(self, *, as_json: bool, quiet: bool, verbose: bool, log_file: Path | None, command: str) -> None:
+    def __init__(
+        self, *, as_json: bool, quiet: bool, verbose: bool, log_file: Path | None, command: str, say: Say | None = None
+    ) -> None:
+        """:param say: what takes each line for stderr, and the code of a notice; by default they are written for people."""
         self.as_json = as_json
         self.verbose = verbose
         self._quiet = quiet
+        self._say = say or _say
+        self._is_for_people = say is None
         self._command = command
         self._log: IO[str] | None = _opened(log_file)
         self._spinner: Any = None
@@ -89,10 +102,10 @@ class Output(AbstractContextManager["Output"]):
         self._write_log(text)
         if self._quiet:
             return
-        if sys.stderr.isatty():
+        if self._is_for_people and sys.stderr.isatty():
             self._spin(text)
         elif step.phase != "downloading" or step.done or (step.bytes or 0) >= _LARGE_BYTES:
-            click.echo(text, err=True)
+            self._say(text, None)
 
     def _timed(self, step: Step) -> str:
         """How much it is, and when it is done, how long it took."""
@@ -132,14 +145,14 @@ class Output(AbstractContextManager["Output"]):
             self._said.add(text)
             self._write_log(f"warning[{notice.code}]: {text}")
             if not self._quiet and not log_only:
-                click.echo(f"{click.style(f'warning[{notice.code}]', fg='yellow')}: {text}", err=True)
+                self._say(text, notice.code)
 
     def detail(self, text: str) -> None:
         """Something for ``-v`` and the log."""
         self._write_log(text)
         if self.verbose and not self._quiet:
             self.rest()
-            click.echo(redacted(text), err=True)
+            self._say(redacted(text), None)
 
     def model_stderr(self) -> Callable[[bytes], None] | None:
         """Where the model's own prints go: to stderr, and into the log as well."""
@@ -236,14 +249,18 @@ def _escaped(text: str) -> str:
     return escape(text)
 
 
-def open_output(options: dict[str, Any], command: str) -> Output:
-    """The channels that a command's options ask for; those options are taken out."""
+def open_output(options: dict[str, Any], command: str, say: Say | None = None) -> Output:
+    """The channels that a command's options ask for; those options are taken out.
+
+    :param say: as for :class:`Output`.
+    """
     return Output(
         as_json=options.pop("as_json"),
         quiet=options.pop("quiet"),
         verbose=options.pop("verbose"),
         log_file=options.pop("log_file"),
         command=command,
+        say=say,
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from envbuild.cli.failure import say_by
 from envbuild.cli.options import lock_options, model_argument, output_options, settings_from, worker_options
 from envbuild.cli.output import Output, open_output
 
@@ -49,10 +50,14 @@ def command(model: Path, **options: Any) -> None:
     (docs/serve.md).
     """
     from envbuild import pipeline
+    from envbuild.server import saying
     from envbuild.settings.serving import ServingSettings
 
     serving = ServingSettings.from_environ(**{one.name: options.pop(one.name) for one in fields(ServingSettings)})
-    with open_output(options, "serve") as output:
+    saying.use(serving.log_format)
+    if saying.is_json():
+        say_by(saying.say_error)
+    with open_output(options, "serve", saying.say_line if saying.is_json() else None) as output:
         settings = settings_from(options)
         _check_extra()
         asked = pipeline.ask(model, settings)
