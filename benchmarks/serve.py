@@ -40,7 +40,8 @@ from pathlib import Path
 from typing import Any
 
 PEERS = ("floor", "mlflow", "mlserver")
-MLSERVER = ("mlserver==1.7.1", "mlserver-mlflow==1.7.1")
+# The newest first; what a model pins decides which of them there can be beside it.
+MLSERVER = ("1.7.1", "1.6.1", "1.3.5")
 START_SECONDS = 120.0
 
 # What a server would be that does nothing but what it must; runs on every Python since 3.7.
@@ -350,11 +351,28 @@ def environment_of(peer: str, model: Path, cache: Path) -> Path:
     pins = re.findall(r"^[A-Za-z0-9_.-]+==[^\s;\\]+", lock, re.MULTILINE)
     uv = [sys.executable, "-m", "uv", "-q"]
     said([*uv, "venv", "--clear", "--python", f"{built['path']}/bin/python", str(place)])
-    wanted = [*(pin for pin in pins if peer != "mlserver" or is_models_own(pin, model))]
-    wanted += MLSERVER if peer == "mlserver" else ("uvicorn", "httptools")
-    said([*uv, "pip", "install", "--python", str(python), *wanted])
+    install = [*uv, "pip", "install", "--python", str(python)]
+    if peer != "mlserver":
+        said([*install, *pins, "uvicorn", "httptools"])
+    else:
+        with_mlserver([*install, *(pin for pin in pins if is_models_own(pin, model))])
     (place / "complete").touch()
     return python
+
+
+def with_mlserver(install: Sequence[str]) -> None:
+    """Install the newest MLServer that the model's own pins let stand.
+
+    :raises CalledProcessError: there is none.
+    """
+    for version in MLSERVER:
+        try:
+            said([*install, f"mlserver=={version}", f"mlserver-mlflow=={version}"])
+        except subprocess.CalledProcessError:
+            if version == MLSERVER[-1]:
+                raise
+        else:
+            return
 
 
 def is_models_own(pin: str, model: Path) -> bool:

@@ -18,6 +18,7 @@ from envbuild.errors import (
     Interrupted,
     ModelNotLoaded,
     TimedOut,
+    WorkerKilled,
 )
 from envbuild.progress import Report, Step, silent
 from envbuild.request import Question
@@ -27,6 +28,8 @@ Answer = Prediction | EnvbuildError
 # Of all requests, whichever of them was meant.
 _NOBODYS = (ModelNotLoaded, CommandNotStarted, ConfinementUnavailable, Interrupted)
 _RETRY_SECONDS = 10.0
+# How many times in a row a load may be killed, of a model that was loaded before, until all who wait are told so.
+_LOADS = 3
 
 
 class Predictor:
@@ -273,6 +276,19 @@ class Predictor:
         return worker
 
     def _load(self) -> Worker:
+        """A worker that has loaded the model; where that is known to be possible, being killed on the way is no reason to fail."""
+        left = _LOADS if self._loaded_at else 1
+        while True:
+            left -= 1
+            try:
+                return self._load_once()
+            except WorkerKilled as error:
+                if not left or self._closed:
+                    raise
+                self._discard()
+                self._tell(error)
+
+    def _load_once(self) -> Worker:
         self._restarts += 1
         try:
             # First known, then asked whether it is still wanted: :meth:`abort` does it in the other order.

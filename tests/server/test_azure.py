@@ -80,6 +80,11 @@ def test_tensors_are_taken_with_and_without_names(plain: Server) -> None:
     assert score(plain, {"input_data": []}).json == []
 
 
+def test_a_tensor_may_be_called_data_beside_others(plain: Server) -> None:
+    answer = score(plain, {"input_data": {"data": [1, 2], "mask": [0, 1]}})
+    assert (answer.status, answer.json) == (200, {"data": [1, 2], "mask": [0, 1]})
+
+
 def test_params_stand_beside_the_data(table: Server) -> None:
     assert score(table, {"input_data": SPLIT, "params": {"depth": 3}}).json == [EXPECTED, 3]
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import sys
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kit import REPO
 from tiny import write_model
+from waiting import eventually
 
 Serve = Callable[..., Server]
 JSON = "application/json"
@@ -44,6 +47,10 @@ class Line:
         connection = self._server.connect()
         connection.request("POST", "/invocations", payload, {"Content-Type": content_type})
         return connection
+
+    def leave(self, number: int) -> None:
+        """Have one go away without an answer."""
+        self._connections.pop(number).close()
 
     def answers(self) -> list[Answer]:
         """What all but the one in front are answered."""
@@ -109,6 +116,34 @@ def test_a_bad_row_fails_its_own_request_alone(serve: Serve, tmp_path: Path, bad
     assert sizes(together(server, tmp_path / "another", [["a"]], [["b"]])) == [2, 2]
 
 
+def test_what_is_asked_alone_comes_before_what_came_later(serve: Serve, tmp_path: Path) -> None:
+    server = serve(ENVBUILD_BATCH_SIZE="2")
+    together(server, tmp_path / "gate", [["raise"]], [["a"]], [["b"]], [["c"]])
+
+    def statuses() -> list[str]:
+        return re.findall(r"^POST /invocations (\d+)", server.stderr, re.MULTILINE)
+
+    eventually(lambda: len(statuses()) == 5, "all are in the log")
+    assert statuses() == ["200", "500", "200", "200", "200"]
+
+
+def test_who_leaves_a_batch_costs_the_others_nothing(serve: Serve, tmp_path: Path) -> None:
+    server, gate = serve(ENVBUILD_BATCH_SIZE="2"), tmp_path / "gate"
+    line = Line(server, tmp_path / "first")
+    line.add(rows(["wait", str(gate)]))
+    line.add(rows(["a"]))
+    assert server.ping() == 200
+    (tmp_path / "first").touch()
+    begun(gate)
+    line.leave(1)
+    eventually(lambda: "POST /invocations 499" in server.stderr, "it has gone")
+    # As long as a worker has whom nobody waits for; what must not happen is given time to.
+    time.sleep(1.5)
+    gate.touch()
+    (answer,) = line.answers()
+    assert answer.predictions[0] == {"row": ["a"], "of": 2}
+
+
 def test_what_cannot_be_understood_fails_alone(serve: Serve, tmp_path: Path) -> None:
     server = serve(ENVBUILD_BATCH_SIZE="8")
     line = Line(server, tmp_path / "gate")
@@ -133,6 +168,7 @@ def test_many_requests_with_long_content_types_are_answered(serve: Serve, tmp_pa
         line.add(rows([str(number)]), f'{JSON}; note="{chr(0xE9) * 700}"')
     answers = line.answers()
     assert [answer.predictions[0]["row"] for answer in answers] == [[str(number)] for number in range(60)]
+    assert min(sizes(answers)) > 1, "they were put together, as far as there was room"
 
 
 # Of each client the sizes of its requests, one after the other.

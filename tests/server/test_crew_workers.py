@@ -30,6 +30,12 @@ def test_so_many_predictions_are_made_side_by_side(serve: Serve, tmp_path: Path)
     assert [one.answer().status for one in (slow[0], slow[2], last)] == [200, 200, 200]
 
 
+def test_of_several_that_are_free_the_one_that_was_asked_last_is_asked(serve: Serve, tmp_path: Path) -> None:
+    server = serve(ENVBUILD_WORKERS="3")
+    pids_of(server, tmp_path, 3)
+    assert len({server.predict("pid").predictions for _ in range(4)}) == 1
+
+
 def test_a_worker_that_dies_is_replaced_and_the_others_notice_nothing(serve: Serve, tmp_path: Path) -> None:
     server = serve(ENVBUILD_WORKERS="2")
     before = pids_of(server, tmp_path, 2)
@@ -76,6 +82,40 @@ def test_a_worker_that_loads_gets_nothing_while_another_lives(serve: Serve, mode
     after = pids_of(server, tmp_path, 2)
     assert alive in after
     assert dead not in after
+
+
+def loading(model: Path, number: int) -> int:
+    """The process id of the one that is the so-manieth to load the model."""
+    lines = eventually(lambda: _loads(model)[number - 1 :], "it is being loaded")
+    return int(lines[0])
+
+
+def _loads(model: Path) -> list[str]:
+    return (model.parent / "loads").read_text().splitlines()
+
+
+def test_a_worker_that_is_killed_while_it_loads_costs_nobody_his_answer(serve: Serve, model: Path) -> None:
+    server = serve().wait_loaded()
+    (model / "waits").touch()
+    kill(loading(model, 1))
+    asked = [server.begin("pid") for _ in range(3)]
+    kill(loading(model, 2))
+    kill(loading(model, 3))
+    last = loading(model, 4)
+    assert all(one.is_waiting for one in asked)
+    (model / "go").touch()
+    assert [one.answer().predictions for one in asked] == [last] * 3
+
+
+def test_what_is_killed_whenever_it_loads_is_given_up(serve: Serve, model: Path) -> None:
+    server = serve().wait_loaded()
+    (model / "waits").touch()
+    kill(loading(model, 1))
+    asked = server.begin("pid")
+    for number in (2, 3, 4):
+        kill(loading(model, number))
+    answer = asked.answer()
+    assert (answer.status, answer.json["error_code"]) == (503, "TEMPORARILY_UNAVAILABLE")
 
 
 # The first that comes waits for one file, the others for another one.

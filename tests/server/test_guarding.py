@@ -7,6 +7,7 @@ import json
 import random
 import socket
 import subprocess
+import time
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
@@ -44,7 +45,8 @@ def head(length: object = None, *more: str, path: str = "/invocations") -> bytes
 
 
 def send_on_and_on(line: socket.socket, piece: bytes) -> None:
-    while True:
+    until = time.monotonic() + DEADLINE
+    while time.monotonic() < until:
         line.sendall(piece)
 
 
@@ -142,7 +144,8 @@ def test_a_body_in_chunks_is_counted_as_it_comes(serve: Serve, length: int, stat
 def test_who_sends_on_and_on_after_a_refusal_is_cut_off(serve: Serve) -> None:
     server = serve(ENVBUILD_MAX_BODY="1kB").wait_loaded()
     with line_to(server) as line:
-        line.sendall(head(10**9))
+        # So long that it does not come to its end meanwhile.
+        line.sendall(head(10**15))
         assert line.recv(100).startswith(b"HTTP/1.1 413 ")
         with pytest.raises((ConnectionResetError, BrokenPipeError)):
             send_on_and_on(line, b"x" * 1000)
@@ -372,11 +375,30 @@ def test_head_and_options_have_no_bodies_and_no_faults(serve: Serve) -> None:
     server = serve().wait_loaded()
     answer = server.ask("HEAD", "/ping")
     assert (answer.status, answer.body) == (200, b"")
+    answer = server.ask("HEAD", "/ping", headers={"Connection": "close"})
+    assert (answer.status, answer.body) == (200, b"")
     answer = server.ask("HEAD", "/nowhere")
     assert (answer.status, answer.body) == (404, b"")
     answer = server.ask("OPTIONS", "/invocations")
     assert (answer.status, answer.headers["allow"]) == (405, "POST")
     assert server.predict("echo").predictions == ["echo"]
+
+
+def test_an_answer_without_a_body_comes_at_once_and_another_after_it(serve: Serve) -> None:
+    server = serve().wait_loaded()
+    with line_to(server) as line:
+        for method in (b"HEAD", b"GET"):
+            line.sendall(method + b" /ping HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert line.recv(1 << 12).startswith(b"HTTP/1.1 200 ")
+
+
+def test_who_asks_first_is_told_to_go_on(serve: Serve) -> None:
+    server, asked = serve().wait_loaded(), body("echo", 1)
+    with line_to(server) as line:
+        line.sendall(head(len(asked), "Expect: 100-continue"))
+        assert line.recv(100).startswith(b"HTTP/1.1 100 ")
+        line.sendall(asked)
+        assert line.recv(1 << 12).startswith(b"HTTP/1.1 200 ")
 
 
 def test_a_host_that_is_none_is_no_fault_of_ours(serve: Serve) -> None:
