@@ -23,6 +23,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from waiting import DEADLINE, eventually, is_gone
 
 import envbuild
+from envbuild.server import saying
 from envbuild.server.middleware.tracing import trace_of
 from envbuild.server.resources import memory_below
 
@@ -169,6 +170,22 @@ def test_every_line_of_the_log_is_an_object(serve: Serve, model: Path) -> None:
     assert {"variable-absent", "worker-killed"} <= {entry.get("code") for entry in entries}
     assert any(entry["message"].startswith("listening at http://") for entry in entries)
     assert "canary" not in server.stderr
+
+
+def test_what_a_model_prints_without_an_end_is_said_in_pieces(capsys: pytest.CaptureFixture[str]) -> None:
+    def said() -> list[int]:
+        return [len(json.loads(line)["message"]) for line in capsys.readouterr().err.splitlines()]
+
+    saying.use("json")
+    try:
+        prints = saying.of_model()
+        assert prints is not None
+        prints(b"a\n" + b"x" * 20_000)
+        assert said() == [1, 8192, 8192]
+        prints(b"\n")
+        assert said() == [20_000 - 2 * 8192]
+    finally:
+        saying.use("text")
 
 
 def test_an_error_before_anything_is_served_is_an_object_too(serve: Serve) -> None:
@@ -346,6 +363,18 @@ def test_a_unix_socket_is_for_its_user_alone_and_gone_at_the_end(serve: Serve, t
     assert path.exists()
     drains(server, lambda: Unix(path), tmp_path / "gate", lambda: refuses(str(path)))
     assert not path.exists()
+
+
+def test_a_socket_that_took_the_place_of_ours_is_left_alone(serve: Serve, tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    server = serve(ENVBUILD_UDS=str(path))
+    eventually(lambda: f"listening at {path}" in server.stderr, "it listens")
+    path.rename(tmp_path / "ours")
+    with closing(socket.socket(socket.AF_UNIX)) as another:
+        another.bind(str(path))
+        server.process.terminate()
+        assert server.wait() == 0
+        assert path.exists()
 
 
 def test_a_file_that_is_no_socket_is_left_alone(serve: Serve, tmp_path: Path) -> None:
