@@ -46,6 +46,7 @@ without a traceback; ``--json`` prints :meth:`EnvbuildError.to_dict`.
     │   └── InputMismatch                     6  input-mismatch
     ├── ModelFailed                           7  model-failed
     │   ├── ModelNotLoaded                    7  model-not-loaded
+    │   │   └── SystemPackageMissing          7  system-package-missing
     │   ├── ModelRaised                       7  model-raised
     │   ├── OutputInvalid                     7  output-invalid
     │   ├── OutputTooLarge                    7  output-too-large
@@ -377,6 +378,12 @@ class ModelNotLoaded(ModelFailed):
     """The model could not be loaded."""
 
     code = "model-not-loaded"
+
+
+class SystemPackageMissing(ModelNotLoaded):
+    """Something of the system that the model's libraries need is not here: a shared library, or a Java."""
+
+    code = "system-package-missing"
 
 
 class ModelRaised(ModelFailed):

@@ -49,6 +49,8 @@ _NEEDS = {
     "tests/server/test_guarding.py": ("curl",),
     "tests/server/test_page.py": ("chromium", "chromedriver", "curl"),
     "tests/conformance/": ("python3.8", "python3.9", "python3.10", "python3.11"),
+    "tests/flavors/": ("python3.8", "cc", "unshare"),
+    "tests/flavors/test_every_flavor.py": ("python3.6", "python3.10", "java"),
     "tests/bridge/test_confinement.py": ("bwrap", "unshare", "setpriv", "nsenter"),
 }
 

@@ -4,6 +4,7 @@
 #   sh tests/run.sh            linters, types, the default tests (12 minutes at most)
 #   sh tests/run.sh --slow     with the slow ones (45 minutes at most)
 #   sh tests/run.sh --soak     the soak tests alone
+#   sh tests/run.sh --flavors  the models of the large flavors alone (6 GB of libraries, 10 minutes at most)
 #
 # Further arguments go to pytest. Where CI=true, missing system packages are installed, a Docker daemon is started if none
 # answers, and no test may be left out; elsewhere what is missing is listed, and the tests that need it are reported as
@@ -11,10 +12,11 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-tier="not slow and not soak"
+tier="not slow and not soak and not flavors"
 case "${1:-}" in
-    --slow) tier="not soak"; shift ;;
+    --slow) tier="not soak and not flavors"; shift ;;
     --soak) tier="soak"; shift ;;
+    --flavors) tier="flavors"; shift ;;
 esac
 
 missing=""
@@ -26,6 +28,7 @@ command -v openssl >/dev/null || missing="$missing openssl"
 command -v curl >/dev/null || missing="$missing curl"
 command -v chromium >/dev/null || missing="$missing chromium"
 command -v chromedriver >/dev/null || missing="$missing chromium-driver"
+command -v java >/dev/null || missing="$missing default-jre-headless"
 command -v dockerd >/dev/null || [ -n "${DOCKER_HOST:-}" ] || missing="$missing docker.io"
 for name in debootstrap docker-registry skopeo; do
     command -v "$name" >/dev/null || missing="$missing $name"
@@ -80,15 +83,15 @@ heeding_interrupts="import os, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
-if [ "$#" -eq 0 ] && [ "$tier" != "soak" ]; then
+if [ "$#" -eq 0 ] && [ "$tier" != "soak" ] && [ "$tier" != "flavors" ]; then
     # Those that drive the Docker daemon beside all others, since most of what a test does is to wait. Never two of them
     # at a time: they look at what the one daemon has.
     mkdir -p .cache
-    .venv/bin/python -c "$heeding_interrupts" -m pytest -m "$tier" tests/images >.cache/images.log 2>&1 &
+    .venv/bin/python -c "$heeding_interrupts" -m pytest -m "$tier" --durations=30 tests/images >.cache/images.log 2>&1 &
     images=$!
     trap 'kill "$images" 2>/dev/null || true' EXIT
     # A file's tests stay together: they share what its fixtures made.
-    .venv/bin/python -c "$heeding_interrupts" -m pytest -m "$tier" --ignore tests/images -n 2 --dist loadfile || status=$?
+    .venv/bin/python -c "$heeding_interrupts" -m pytest -m "$tier" --durations=100 --ignore tests/images -n 2 --dist loadfile || status=$?
     wait "$images" || status=$?
     trap - EXIT
     cat .cache/images.log

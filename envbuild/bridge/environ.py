@@ -69,6 +69,7 @@ def worker_environ(
     *,
     pass_env: Sequence[str] = (),
     set_env: Mapping[str, str] = _NONE,
+    of_flavor: Mapping[str, str] = _NONE,
 ) -> dict[str, str]:
     """The whole environment of a worker.
 
@@ -76,6 +77,7 @@ def worker_environ(
     :param host: the host's variables, by default this process's.
     :param pass_env: more of the host's variables, by name; :func:`absent` says which it does not have.
     :param set_env: variables that count before all others. Programs of the environment are found first in any case.
+    :param of_flavor: what the model's flavor needs; it counts before what the host has, and after what is passed and set.
     :raises UsageError: a variable is named that is the worker's own.
     """
     known = os.environ if host is None else host
@@ -90,7 +92,9 @@ def worker_environ(
         # A prediction does not report on itself.
         "MLFLOW_DISABLE_TELEMETRY": "true",
     }
-    variables |= passed(pass_env, known)
+    variables |= passed((), known)
+    variables |= of_flavor
+    variables |= {name: known[name] for name in pass_env if name in known}
     variables |= set_env
     variables |= {"HOME": str(private.home), "TMPDIR": str(private.temporary), **_activation(python.parent.parent)}
     return variables | {"PATH": f"{python.parent}{os.pathsep}{variables['PATH']}"}

@@ -7,6 +7,7 @@ environments of mlflow's releases. ``docs/loaders.md`` is the page about it.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import mmap
@@ -16,6 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from envbuild.bridge import spark
 from envbuild.bridge.options import WorkerOptions
 from envbuild.errors import UsageError
 from envbuild.lock import Lock, LockedPackage
@@ -56,9 +58,16 @@ class _NotDirect(Exception):
 def decided(options: WorkerOptions, model: Model, lock: Lock | None) -> WorkerOptions:
     """The options with ``loader`` decided: ``mlflow`` or ``direct``, with ``why`` and the mlflow that it is instead of.
 
+    What its flavor needs beside is decided with it, by :mod:`envbuild.bridge.spark`.
+
     :param lock: what the environment was built from; ``None`` where nobody knows.
     :raises UsageError: ``direct`` was demanded, and this model cannot be.
+    :raises SystemPackageMissing: the flavor needs a Java, and none that will do is here.
     """
+    return spark.prepared(_with_loader(options, model, lock), model, lock)
+
+
+def _with_loader(options: WorkerOptions, model: Model, lock: Lock | None) -> WorkerOptions:
     mlflow = None if lock is None else _mlflow_in(lock)
     release = None if mlflow is None else _minor(mlflow.version)
     if options.loader == "direct":
@@ -71,7 +80,7 @@ def decided(options: WorkerOptions, model: Model, lock: Lock | None) -> WorkerOp
             ) from None
         return _direct(options, form, release, lock, "as was asked for")
     if lock is not None and mlflow is None:
-        return replace(options, loader="mlflow", why="loaded by its loader module: the environment has no mlflow")
+        return _without_mlflow(options, model, lock)
     if options.loader == "mlflow":
         return replace(options, why="loaded by mlflow, as was asked for")
     try:
@@ -80,6 +89,16 @@ def decided(options: WorkerOptions, model: Model, lock: Lock | None) -> WorkerOp
         return replace(options, loader="mlflow", why=f"loaded by mlflow{f' {release}' if release else ''}: {error}")
     why = f"{form.flavor} ({form.serialization}) is the same with mlflow {release}"
     return _direct(options, form, release, lock, why)
+
+
+def _without_mlflow(options: WorkerOptions, model: Model, lock: Lock) -> WorkerOptions:
+    """By the model's own loader module; where that is mlflow's, as mlflow would, from the flavor's own file."""
+    why = "the environment has no mlflow"
+    with contextlib.suppress(_NotDirect):
+        form = form_of(model)
+        if form.order is not None and options.loader != "mlflow":
+            return _direct(options, form, None, lock, why)
+    return replace(options, loader="mlflow", why=f"loaded by its loader module: {why}")
 
 
 def _direct(options: WorkerOptions, form: Form, release: str | None, lock: Lock | None, why: str) -> WorkerOptions:

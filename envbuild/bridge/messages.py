@@ -22,6 +22,7 @@ from envbuild.errors import (
     OutputInvalid,
     OutputTooLarge,
     ProtocolError,
+    SystemPackageMissing,
 )
 from envbuild.request import JSON, Question
 
@@ -157,8 +158,12 @@ def prediction_of(frame: Frame) -> Prediction:
 def failure_of(frame: Frame) -> EnvbuildError:
     """The error that ``failed`` says."""
     said = frame.said()
-    kind = _FAILURES.get(str(said.get("code")), ProtocolError)
-    hint = None
-    if kind in (ModelNotLoaded, ModelRaised):
-        hint = "The traceback is on the worker's stderr."
-    return kind(str(said.get("message")), hint=hint)
+    kind, message = _FAILURES.get(str(said.get("code")), ProtocolError), str(said.get("message"))
+    if kind not in (ModelNotLoaded, ModelRaised):
+        return kind(message)
+    from envbuild import system_packages  # most workers never fail
+
+    lacking = system_packages.lacking(message)
+    if lacking is not None and kind is ModelNotLoaded:
+        kind = SystemPackageMissing
+    return kind(message, hint=lacking or "The traceback is on the worker's stderr.")

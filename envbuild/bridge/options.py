@@ -21,6 +21,10 @@ class WorkerOptions:
     """Of a direct load: the mlflow whose ways are followed, as ``3.17``; ``None``: today's."""
     flavor: Mapping[str, Any] | None = None
     """Likewise: what the worker is told of the flavor; ``None``: the model's own loader module loads it."""
+    java: str | None = None
+    """Decided likewise: the home of the Java that the model's flavor needs; ``None``: it needs none."""
+    spark: bool = False
+    """Likewise: whether the model may have a session of Spark, which is then the worker's own."""
     why: str = ""
     """What loads the model, and why, in words."""
     enforce: bool = True

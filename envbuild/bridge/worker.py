@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from envbuild import process
-from envbuild.bridge import confinement, memory, tables
+from envbuild.bridge import confinement, memory, spark, tables
 from envbuild.bridge.confinement import Confinement, Launch
 from envbuild.bridge.death import death_of, out_of_memory
 from envbuild.bridge.environ import PrivateDirectories, worker_environ
@@ -117,7 +117,13 @@ class Worker:
         with ExitStack() as tidy:
             private = PrivateDirectories()
             tidy.callback(private.remove)
-            environ = worker_environ(python, private, pass_env=options.pass_env, set_env=options.set_env)
+            environ = worker_environ(
+                python,
+                private,
+                pass_env=options.pass_env,
+                set_env=options.set_env,
+                of_flavor=spark.variables(options, python, private),
+            )
             limit = None if options.max_memory is None else memory.limited(options.max_memory)
             if limit is not None:
                 tidy.callback(limit.remove)

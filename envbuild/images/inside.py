@@ -147,7 +147,7 @@ def _run_apt(arguments: list[str], what: str) -> None:
 def _build(order: Mapping[str, Any]) -> Mapping[str, Any]:
     """Build the environment where it stays, with the same code as on a host."""
     from envbuild.builders import Order
-    from envbuild.builders.virtualenv import VirtualenvBuilder
+    from envbuild.builders.uv import UvBuilder
     from envbuild.lock import read_kept
     from envbuild.store.completion import complete
 
@@ -174,7 +174,7 @@ def _build(order: Mapping[str, Any]) -> Mapping[str, Any]:
         python_build=order["base"],
         link_mode="copy",
     )
-    manifest = VirtualenvBuilder().build(built, _report)
+    manifest = UvBuilder().build(built, _report)
     complete(ENVIRONMENT, lock, interpreter, manifest, linked=False, durable=False)
     return {"size": manifest.size, "files": len(manifest.files)}
 

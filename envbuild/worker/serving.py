@@ -26,6 +26,9 @@ EXIT_INTERRUPTED = 130
 LONGEST = 2000
 LONGEST_ENTRY = 20000
 DEEPEST = getrecursionlimit()
+# How glibc's dynamic linker says that a library is not there, or too old; and how far back it is looked for.
+LINKER = ("cannot open shared object file", "' not found (required by")
+DEEPEST_CAUSE = 16
 # Of a request that is for itself: it is predicted when it is answered.
 NOT_YET = object()
 TEXT, FLAG = (str, type(None)), (bool, type(None))
@@ -341,7 +344,24 @@ def _raised(code: str, message: str, error: BaseException) -> Failure:
 def _unfit(code: str, message: str, error: BaseException) -> Failure:
     if issubclass(type(error), MemoryError):
         code = "out-of-memory"
-    return Failure(code, f"{message}: {_line(error)}", _line(error))
+    return Failure(code, f"{message}: {_line(error)}{_cause(error)}", _line(error))
+
+
+def _cause(error: BaseException) -> str:
+    """What the dynamic linker said before somebody else said it in other words."""
+    if any(words in _text(error) for words in LINKER):
+        return ""
+    for _ in range(DEEPEST_CAUSE):
+        try:
+            before = error.__cause__ or error.__context__
+        except Exception:  # an exception's own property may raise
+            return ""
+        if not isinstance(before, BaseException):
+            return ""
+        error = before
+        if any(words in _text(error) for words in LINKER):
+            return f" (from {_line(error)})"
+    return ""
 
 
 def _print_traceback(error: BaseException) -> None:

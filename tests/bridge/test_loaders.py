@@ -92,8 +92,13 @@ def test_mlflow_is_never_replaced_where_it_is_demanded(write: Write) -> None:
     assert choice(write(), loader="mlflow") == ("mlflow", "loaded by mlflow, as was asked for")
 
 
-def test_without_mlflow_in_the_lock_the_loader_module_loads(write: Write) -> None:
+def test_without_mlflow_in_the_lock_the_flavors_own_file_is_loaded(write: Write) -> None:
     loader, why = choice(write(), lock_with("scikit-learn==1.9.1"))
+    assert (loader, why) == ("direct", "loaded directly: the environment has no mlflow")
+
+
+def test_without_mlflow_in_the_lock_a_loader_of_the_models_own_loads(write: Write) -> None:
+    loader, why = choice(write(pyfunc=CODE), lock_with("scikit-learn==1.9.1"))
     assert (loader, why) == ("mlflow", "loaded by its loader module: the environment has no mlflow")
 
 
