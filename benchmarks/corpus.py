@@ -4,12 +4,12 @@ Each sub-directory with an MLmodel is a case; weights are not needed, since noth
 anew. With ``--build`` what is not too large is built, and mlflow and the flavor's loader are imported in it; where the
 index does not say how large a locked file is, the file's own server is asked (HEAD). With ``--floor`` each lock is made
 again from a warm cache, in turns with the bare ``uv pip compile`` that gave its packages: same program, requirements,
-constraints and options.
+constraints and options. With ``--engine pip --compare`` each model is locked by uv as well, and every difference is listed.
 
 Run it with the Python that envbuild is installed in; Markdown goes to stdout, a line a case to stderr::
 
     python benchmarks/corpus.py DIR [--build] [--max-size 800MB] [--only ID ...] [--repair all] [--floor [RUNS]]
-        [--json FILE]
+        [--engine uv|pip|auto [--compare]] [--json FILE]
 """
 
 from __future__ import annotations
@@ -85,6 +85,10 @@ class Row:
     """How many files are not in ``size``, since nobody says how large they are."""
     seconds: dict[str, float] = field(default_factory=dict)
     floor: dict[str, float] = field(default_factory=dict)
+    engine: str = ""
+    """What made the lock."""
+    differences: list[str] | None = None
+    """What uv's lock has otherwise, a line each; ``None``: it was not asked for, or there is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,14 +137,24 @@ class Recorder:
 def main() -> None:
     """Go through the corpus and print what was found."""
     options = parsed()
-    settings = Settings.from_environ(update=True, **repair_setting(options.repair))
+    settings = Settings.from_environ(update=True, engine=options.engine, **repair_setting(options.repair))
     rows = []
     for path in sorted(mlmodel.parent for mlmodel in options.directory.glob("*/MLmodel")):
         if not options.only or path.name in options.only:
             rows.append(examined(path, options, settings))
             print(progress(rows[-1]), file=sys.stderr, flush=True)
     totals = totals_of(rows)
-    print("\n".join([*table(rows), "", *(f"- {name}: {value}" for name, value in totals.items()), *failures(rows)]))
+    print(
+        "\n".join(
+            [
+                *table(rows),
+                "",
+                *(f"- {name}: {value}" for name, value in totals.items()),
+                *failures(rows),
+                *compared(rows),
+            ]
+        )
+    )
     if options.json is not None:
         text = json.dumps({"rows": [asdict(row) for row in rows], "totals": totals}, indent=1)
         options.json.write_text(text + "\n", encoding="utf-8")
@@ -155,6 +169,8 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", metavar="ID", help="these sub-directories alone")
     parser.add_argument("--repair", choices=("safe", "all", "none"), help="envbuild's setting of that name")
     parser.add_argument("--floor", type=int, nargs="?", const=1, default=0, metavar="RUNS", help="time uv alone, too")
+    parser.add_argument("--engine", choices=("uv", "pip", "auto"), help="envbuild's setting of that name")
+    parser.add_argument("--compare", action="store_true", help="lock with uv as well, and list what differs")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all rows there")
     return parser.parse_args()
 
@@ -187,6 +203,9 @@ def examined(path: Path, options: argparse.Namespace, settings: Settings) -> Row
         row.locked = YES if locked is not None else class_of(error)
         if locked is None:
             return row
+        row.engine = locked.lock.origin.engine
+        if options.compare:
+            attempted(lambda: compare(locked.lock, asked, settings, row), row, "compare")
         _, error = attempted(lambda: describe(locked, row), row, "describe")
         row.era = row.era if error is None else class_of(error)
         bare = recorder.compile_of(locked.lock)
@@ -195,6 +214,50 @@ def examined(path: Path, options: argparse.Namespace, settings: Settings) -> Row
     if options.build:
         build(locked, options.max_size, settings, row)
     return row
+
+
+def compare(lock: Lock, asked: Asked, settings: Settings, row: Row) -> None:
+    """Lock the same with uv, and note what differs."""
+    row.differences = differences(lock, pipeline.lock(asked, settings.having(engine="uv")).lock)
+
+
+def differences(lock: Lock, by_uv: Lock) -> list[str]:
+    """What a lock and uv's have otherwise: packages, files and what sdists are built with."""
+    ours, theirs = ({package.name: package for package in one.packages} for one in (lock, by_uv))
+    found = [] if lock.python == by_uv.python else [f"Python {lock.python}, uv {by_uv.python}"]
+    for name in sorted(ours.keys() | theirs.keys()):
+        own, other = ours.get(name), theirs.get(name)
+        if own is None or other is None or own.version != other.version:
+            found.append(f"{name} {own.version if own else 'absent'}, uv {other.version if other else 'absent'}")
+        elif own.sha256 != other.sha256:
+            found.append(f"{name} {own.version} from {own.file_name}, uv from {other.file_name}")
+    tools, theirs_too = (
+        {
+            (name, package.name): package.version
+            for build in one.build
+            for name in build.builds
+            for package in build.packages
+        }
+        for one in (lock, by_uv)
+    )
+    for name, tool in sorted(tools.keys() | theirs_too.keys()):
+        own_version, other_version = tools.get((name, tool)), theirs_too.get((name, tool))
+        if own_version != other_version:
+            found.append(f"{name} is built with {tool} {own_version or 'absent'}, uv {other_version or 'absent'}")
+    return found
+
+
+def compared(rows: Sequence[Row]) -> list[str]:
+    """The differences between the engines, a list for each model that was locked by both."""
+    both = [row for row in rows if row.differences is not None]
+    if not both:
+        return []
+    same = [row.id for row in both if not row.differences]
+    lines = ["", f"The same by both engines: {len(same)} of {len(both)} ({', '.join(same)})"]
+    for row in both:
+        if row.differences:
+            lines += ["", f"{row.id}:", "", *(f"- {line}" for line in row.differences)]
+    return lines
 
 
 def build(locked: Locked, max_size: int, settings: Settings, row: Row) -> None:

@@ -345,7 +345,7 @@ def _kept_or_resolved(
 
 def _attempt(settings: Settings, indexes: Indexes) -> str:
     """What may make an attempt go better than the last: a failure is remembered for the same alone."""
-    answers = (indexes.names(), settings.offline, settings.no_build, Switch.of(settings).key())
+    answers = (settings.engine, indexes.names(), settings.offline, settings.no_build, Switch.of(settings).key())
     return json.dumps([*answers, settings.lock_timeout, settings.build_timeout, settings.python_downloads])
 
 
@@ -489,8 +489,7 @@ def _make(
     report: Report,
 ) -> None:
     """Build an environment at its place, which nobody else may do now; what is half-made does not stay."""
-    from envbuild.builders import Order, links
-    from envbuild.builders.virtualenv import VirtualenvBuilder
+    from envbuild.builders import Order, builder_for, links
 
     lock, place = locked.lock, store.place(locked.lock.hash, interpreter)
     making.clear(place)
@@ -508,7 +507,7 @@ def _make(
     )
     try:
         with store.explained(needed=lock.size):
-            manifest = VirtualenvBuilder().build(order, report)
+            manifest = builder_for(settings.engine, lock).build(order, report)
         making.complete(place, lock, interpreter, manifest, linked=order.link_mode == "hardlink")
     except BaseException:
         # It would be cleared by the next build as well; but what fails on a full disk must not keep it full.

@@ -252,6 +252,7 @@ def run(
     stdin: bytes = b"",
     timeout: float | None = None,
     on_line: Callable[[str], None] | None = None,
+    on_output: Callable[[str], None] | None = None,
     on_start: Callable[[Child], None] | None = None,
 ) -> Completed:
     """Run a process to its end and keep what it wrote.
@@ -259,6 +260,7 @@ def run(
     :param stdin: what it reads on its standard input.
     :param timeout: seconds after which it is stopped.
     :param on_line: called with each line of its standard error as it comes, without the line end.
+    :param on_output: the same for its standard output.
     :param on_start: called with the process, so that another thread can end it before its time.
     :raises TimedOutWaiting: when it was stopped because the time was over.
     :raises NotStarted: the program is missing or not executable.
@@ -270,7 +272,7 @@ def run(
     stderr: list[str] = []
     # It may write before it reads, and may never read: each pipe has a thread of its own.
     pumps = [
-        threading.Thread(target=_collect, args=(child.stdout, stdout, None), daemon=True),
+        threading.Thread(target=_collect, args=(child.stdout, stdout, on_output), daemon=True),
         threading.Thread(target=_collect, args=(child.stderr, stderr, on_line), daemon=True),
         threading.Thread(target=_feed, args=(child, stdin), daemon=True),
     ]

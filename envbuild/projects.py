@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from html.parser import HTMLParser
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urldefrag, urljoin
 
 from packaging.utils import (
     InvalidSdistFilename,
@@ -41,6 +41,21 @@ class File:
     name: str
     uploaded: datetime | None = None
     requires_python: str | None = None
+    url: str = ""
+    """Where it lies, without credentials."""
+    hashes: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Digests in hexadecimal by the algorithm's name."""
+    size: int | None = None
+    """Bytes."""
+    yanked: str | None = None
+    """Why it was taken back (PEP 592), maybe in no words; ``None``: it was not."""
+    metadata: Mapping[str, str] | None = field(default=None, hash=False)
+    """The digests of its metadata, which lies beside it (PEP 658); ``None``: it does not."""
+
+    @property
+    def version(self) -> Version | None:
+        """Of which release it is; ``None`` where its name is not that of a wheel or an sdist of today."""
+        return _version(self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +87,33 @@ def read_projects(
 
 
 def _read_project(client: Any, base: str, name: str) -> Project | None:
+    listed = read_files(client, base, name)
+    if listed is None:
+        return None
+    files = _by_version(listed)
+    return Project(name, {version: _first_upload(of_version) for version, of_version in files.items()}, files)
+
+
+def read_files(client: Any, base: str, name: str) -> list[File] | None:
+    """All files that an index lists of a project, in its order; ``None``: it does not have the project.
+
+    :param client: an ``httpx.Client``.
+    :param base: the index's URL, with credentials where it needs some.
+    :raises IndexUnreachable: it does not answer, refuses us, or says what nobody understands.
+    """
+    return read_page(client, base, name, f"{base.rstrip('/')}/{canonicalize_name(name)}/")
+
+
+def read_page(client: Any, base: str, name: str, url: str) -> list[File] | None:
+    """All files that a page lists; ``None``: there is no such page.
+
+    :param base: whose page it is, for messages; ``name``: what it is about.
+    :raises IndexUnreachable: as :func:`read_files` has it.
+    """
     import httpx
 
     try:
-        answer = client.get(
-            f"{base.rstrip('/')}/{canonicalize_name(name)}/",
-            headers={"Accept": _ACCEPT},
-        )
+        answer = client.get(url, headers={"Accept": _ACCEPT})
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise IndexUnreachable(
             f"the index {without_userinfo(base)} does not answer: {redacted(str(error))}",
@@ -91,39 +126,90 @@ def _read_project(client: Any, base: str, name: str) -> Project | None:
             f"the index {without_userinfo(base)} answers {answer.status_code} for {name}",
             hint="401 and 403: put the index's credentials into netrc or its URL" if answer.status_code < 500 else None,
         )
-    files = _by_version(_files_in(answer, without_userinfo(base), name))
-    return Project(name, {version: _first_upload(of_version) for version, of_version in files.items()}, files)
+    return _files_in(answer, without_userinfo(base), name)
 
 
 def _files_in(answer: Any, base: str, name: str) -> list[File]:
+    # Where it was found in the end: what a page names lies relative to that.
+    page = without_userinfo(str(answer.url))
     if "json" not in answer.headers.get("content-type", ""):
-        return _Anchors(answer.text).files
+        return files_in_html(answer.text, page)
     try:
-        return [_file(file) for file in answer.json().get("files", ())]
+        return [_file(file, page) for file in answer.json().get("files", ())]
     except (ValueError, AttributeError, TypeError) as error:
         raise IndexUnreachable(f"what the index {base} answers for {name} is not the simple API's JSON") from error
 
 
-def _file(content: Mapping[str, Any]) -> File:
-    requires = content.get("requires-python")
-    uploaded = parse_instant(str(content.get("upload-time")))
-    return File(str(content.get("filename")), uploaded, None if requires is None else str(requires))
+def _file(content: Mapping[str, Any], page: str) -> File:
+    requires, yanked, size = content.get("requires-python"), content.get("yanked"), content.get("size")
+    return File(
+        name=str(content.get("filename")),
+        uploaded=parse_instant(str(content.get("upload-time"))),
+        requires_python=None if requires is None else str(requires),
+        url=_joined(page, str(content.get("url", ""))),
+        hashes=_digests(content.get("hashes")),
+        size=size if isinstance(size, int) else None,
+        yanked=yanked if isinstance(yanked, str) else "" if yanked is True else None,
+        # PEP 714: the second is what the key was called first.
+        metadata=_metadata(content.get("core-metadata", content.get("dist-info-metadata"))),
+    )
+
+
+def _digests(said: object) -> dict[str, str]:
+    return {str(name): str(digest).lower() for name, digest in said.items()} if isinstance(said, Mapping) else {}
+
+
+def _metadata(said: object) -> Mapping[str, str] | None:
+    """What an index says of a file's metadata: ``true``, digests, or nothing."""
+    if isinstance(said, str):
+        name, _, digest = said.partition("=")
+        return {name: digest.lower()} if digest else {} if said == "true" else None
+    return _digests(said) if said else None
+
+
+def _joined(page: str, href: str) -> str:
+    """The address that a link on a page leads to, without credentials and fragment; empty where it is none."""
+    try:
+        return without_userinfo(urldefrag(urljoin(page, href)).url)
+    except ValueError:
+        return ""
+
+
+def files_in_html(text: str, page: str) -> list[File]:
+    """The files that a page of HTML links to (PEP 503).
+
+    :param page: the page's own address.
+    """
+    return _Anchors(text, page).files
 
 
 class _Anchors(HTMLParser):
     """The files of an HTML page (PEP 503); some indexes put the upload time into an attribute of the link."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, page: str) -> None:
         super().__init__()
         self.files: list[File] = []
+        self._page = page
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         found = dict(attrs)
+        if tag == "base" and found.get("href"):
+            self._page = _joined(self._page, found["href"] or "")
         if tag == "a" and found.get("href"):
-            name = unquote(urlsplit(found["href"] or "").path.rpartition("/")[2])
-            uploaded = parse_instant(found.get("data-upload-time") or "")
-            self.files.append(File(name, uploaded, found.get("data-requires-python")))
+            url = _joined(self._page, found["href"] or "")
+            algorithm, _, digest = (found["href"] or "").partition("#")[2].partition("=")
+            self.files.append(
+                File(
+                    name=unquote(url.partition("?")[0].rpartition("/")[2]),
+                    uploaded=parse_instant(found.get("data-upload-time") or ""),
+                    requires_python=found.get("data-requires-python"),
+                    url=url,
+                    hashes={algorithm: digest.lower()} if digest else {},
+                    yanked=found["data-yanked"] or "" if "data-yanked" in found else None,
+                    metadata=_metadata(found.get("data-core-metadata", found.get("data-dist-info-metadata"))),
+                )
+            )
 
 
 def _by_version(files: Iterable[File]) -> dict[Version, tuple[File, ...]]:

@@ -41,6 +41,8 @@ class BuildSystem:
     backend: str
     backend_path: tuple[str, ...] = ()
     asks_more: bool = False
+    is_declared: bool = True
+    """Whether a ``pyproject.toml`` says it."""
 
     @property
     def is_setuptools(self) -> bool:
@@ -121,7 +123,7 @@ def build_system_of(source: Path) -> BuildSystem:
     except tomllib.TOMLDecodeError as error:
         raise LockError(f"the pyproject.toml in {source.name} is damaged: {error}") from error
     if not isinstance(table, dict) or "requires" not in table:
-        return BuildSystem(requires=_DEFAULT_REQUIRES, backend=DEFAULT_BACKEND, asks_more=asks_more)
+        return BuildSystem(requires=_DEFAULT_REQUIRES, backend=DEFAULT_BACKEND, asks_more=asks_more, is_declared=False)
     return BuildSystem(
         requires=tuple(str(line) for line in table["requires"]),
         backend=str(table.get("build-backend", DEFAULT_BACKEND)),

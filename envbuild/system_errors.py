@@ -26,6 +26,11 @@ def in_words(words: str, home: Path) -> OSError | None:
         number = int(match[1])
         if number in (*_FULL, *_TOO_MANY) or (number in _FORBIDDEN and str(home) in words):
             return _error(number, home)
+    # Python's form, which pip's is, names the file.
+    for match in re.finditer(r"\[Errno (\d+)\] [^:\n]*: '([^'\n]*)'", words):
+        number = int(match[1])
+        if number in (*_FULL, *_FORBIDDEN, *_TOO_MANY) and Path(match[2]).is_relative_to(home):
+            return _error(number, home)
     return None
 
 

@@ -111,7 +111,7 @@ def run(call: Call, report: Report) -> Completed:
                 "--no-python-downloads",
                 *(["--offline"] if call.offline or call.settings.offline else []),
             ],
-            env={**_environ(private), **call.environ},
+            env={**bare_environ(private / "home"), "UV_NO_PROGRESS": "1", **call.environ},
             cwd=call.cwd,
             stdin=call.stdin.encode(),
             timeout=call.timeout,
@@ -183,11 +183,15 @@ def network() -> tuple[dict[str, str], str | None]:
     return {name: os.environ[name] for name in names if name in os.environ}, authorities
 
 
-def _environ(private: Path) -> Mapping[str, str]:
+def bare_environ(home: Path) -> Mapping[str, str]:
+    """The environment of what installs packages, and so of what sdists run: nothing of the user's own.
+
+    :param home: an empty directory.
+    """
     passed = {name: os.environ[name] for name in _PASSED if name in os.environ}
     # Old sdists read their own files in the locale's encoding.
     # What sdists import while they are built gets its byte code from us.
-    ours = {"HOME": str(private / "home"), "UV_NO_PROGRESS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    ours = {"HOME": str(home), "PYTHONDONTWRITEBYTECODE": "1"}
     return {"LC_ALL": "C.UTF-8", **passed, **ours}
 
 

@@ -24,6 +24,8 @@ class LocalIndex:
         self.login: tuple[str, str] | None = None
         self.served: dict[str, bytes] = {}
         """Other contents for some file names than those whose hashes the index states."""
+        self.said: dict[str, dict[str, Any]] = {}
+        """What it says of some file names besides, by the JSON form's keys."""
         self.open = threading.Event()
         """While it is not set, answers wait."""
         self.open.set()
@@ -70,7 +72,8 @@ class LocalIndex:
         if as_json and self.upload_times:
             return "application/vnd.pypi.simple.v1+json", json.dumps(self._project(project, found)).encode()
         links = [
-            f'<a href="../../files/{file.name}#sha256={file.sha256}">{html.escape(file.name)}</a>' for file in found
+            f'<a href="../../files/{file.name}#sha256={file.sha256}"{self._attributes(file)}>{html.escape(file.name)}</a>'
+            for file in found
         ]
         return "text/html", f"<!DOCTYPE html><html><body>{''.join(links)}</body></html>".encode()
 
@@ -82,10 +85,15 @@ class LocalIndex:
                 "hashes": {"sha256": file.sha256},
                 "size": len(file.content),
                 "upload-time": file.uploaded,
+                **self.said.get(file.name, {}),
             }
             for file in found
         ]
         return {"meta": {"api-version": "1.1"}, "name": project, "versions": [], "files": listed}
+
+    def _attributes(self, file: File) -> str:
+        said = {name: value for name, value in self.said.get(file.name, {}).items() if isinstance(value, str)}
+        return "".join(f' data-{name}="{html.escape(value)}"' for name, value in said.items())
 
     def file(self, name: str) -> bytes | None:
         return self.served.get(name) or next((file.content for file in self.files if file.name == name), None)

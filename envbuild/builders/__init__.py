@@ -10,7 +10,7 @@ from envbuild.indexes import Indexes
 from envbuild.interpreters import Interpreter
 from envbuild.lock import Lock
 from envbuild.progress import Report
-from envbuild.settings import LinkMode, Settings
+from envbuild.settings import Engine, LinkMode, Settings
 from envbuild.store.manifest import Manifest
 
 
@@ -45,3 +45,14 @@ class Builder(Protocol):
         :raises BuildError: it cannot be built; what is at the place is then worth nothing.
         """
         ...
+
+
+def builder_for(engine: Engine, lock: Lock) -> Builder:
+    """The builder of an engine; with ``auto`` it is that of the engine that made the lock."""
+    if engine == "pip" or (engine == "auto" and lock.origin.engine == "pip"):
+        from envbuild.builders.pip import PipBuilder
+
+        return PipBuilder()
+    from envbuild.builders.uv import UvBuilder
+
+    return UvBuilder()

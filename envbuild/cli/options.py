@@ -48,6 +48,11 @@ _SPEC = (
     click.option("--expand", multiple=True, metavar="NAME", help="Let ${NAME} in the model's files be expanded."),
 )
 _WHICH_LOCK = (
+    click.option(
+        "--engine",
+        type=click.Choice(["uv", "pip", "auto"]),
+        help="What resolves and installs (default: uv; auto: pip where uv refuses what pip takes).",
+    ),
     click.option("--as-of", metavar="created|now|DATE", help="As of when unpinned packages are resolved."),
     click.option("--lock", type=click.Path(path_type=Path, dir_okay=False), help="Use this pylock.toml."),
     click.option("--no-build", is_flag=True, default=None, help="Refuse sdists; take wheels alone."),

@@ -21,9 +21,10 @@ _INSTALL_BUBBLEWRAP = "allow this user namespaces of its own, or install bubblew
 EXTRAS = {
     "arrow": (("pyarrow",), "Parquet and Arrow files can be sent to models whose own environment reads them"),
     "docker": (("docker", "cyclonedx"), "envbuild image does not work; everything else does"),
+    "pip": (("virtualenv",), "--engine pip does not work; uv does all that it does but for what uv itself refuses"),
     "serve": (
-        ("starlette", "uvicorn"),
-        "the server of images cannot be started on this machine; images bring their own",
+        ("starlette", "uvicorn", "httptools", "prometheus_client"),
+        "envbuild serve does not work; images bring their own server",
     ),
 }
 

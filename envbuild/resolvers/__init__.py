@@ -23,7 +23,14 @@ class Resolver(Protocol):
 
 def resolver_for(engine: Engine) -> Resolver:
     """The engine of that name."""
+    if engine == "pip":
+        from envbuild.resolvers.pip import PipResolver
+
+        return PipResolver()
+    if engine == "auto":
+        from envbuild.resolvers.auto import AutoResolver
+
+        return AutoResolver()
     from envbuild.resolvers.uv import UvResolver
 
-    engines: dict[Engine, type[Resolver]] = {"uv": UvResolver}
-    return engines[engine]()
+    return UvResolver()

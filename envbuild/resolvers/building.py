@@ -15,6 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import TypeAlias
 
 from envbuild import process, sources, uv
 from envbuild.errors import LockError
@@ -39,6 +40,13 @@ with open(answer, "w") as file:
 """
 _HOOK_SECONDS = 300.0
 
+# One run of an engine: what lines resolve to for a question, on a try's terms, in a stage; ``None``: to nothing. The last,
+# where given, is called with the engine's process, so that another thread can end it before its time.
+Compile: TypeAlias = (
+    "Callable[[Question, Attempt, Sequence[str], Path, Callable[[process.Child], None] | None],"
+    " tuple[LockedPackage, ...] | None]"
+)
+Asks: TypeAlias = "Callable[[BuildSystem], tuple[str, ...] | None]"
 
 # What a source with a setup.py alone is built with: see BuildRequirements._requires.
 _USUAL = ("setuptools>=40.8.0", "wheel")
@@ -52,15 +60,18 @@ class UsualRequirements:
     A context manager; what it started has ended when it is left.
     """
 
-    def __init__(self, question: Question, attempt: Attempt, stage: Path) -> None:
+    def __init__(self, question: Question, attempt: Attempt, stage: Path, compiled: Compile) -> None:
         self._asked = _build_attempt(attempt)
+        self._compile = compiled
         self._child: process.Child | None = None
         self._left = False
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="envbuild-usual")
         self._answer: Future[tuple[LockedPackage, ...] | None] | None = None
         wanted = attempt.cut is not None and attempt.cut < _SDISTS_ARE_RARE and not question.settings.no_build
         if wanted:
-            self._answer = self._pool.submit(_compiled, question, self._asked, _USUAL, stage, self._started)
+            self._answer = self._pool.submit(
+                compiled_for_builds, compiled, question, self._asked, _USUAL, stage, self._started
+            )
 
     def _started(self, child: process.Child) -> None:
         self._child = child
@@ -76,10 +87,18 @@ class UsualRequirements:
             self._child.kill()
         self._pool.shutdown(cancel_futures=True)
 
-    def answer(self, lines: Sequence[str], attempt: Attempt) -> tuple[LockedPackage, ...] | None:
-        """What these lines resolve to, if they are the usual ones and were asked for on the same terms."""
-        same = tuple(lines) == _USUAL and _terms(_build_attempt(attempt)) == _terms(self._asked)
-        return self._answer.result() if same and self._answer is not None else None
+    def compiled(
+        self,
+        question: Question,
+        attempt: Attempt,
+        lines: Sequence[str],
+        stage: Path,
+        on_start: Callable[[process.Child], None] | None = None,
+    ) -> tuple[LockedPackage, ...] | None:
+        """What lines resolve to: known already, if they are the usual ones and are asked for on the same terms."""
+        same = tuple(lines) == _USUAL and _terms(attempt) == _terms(self._asked)
+        known = self._answer.result() if same and self._answer is not None else None
+        return known or self._compile(question, attempt, lines, stage, on_start)
 
 
 def _build_attempt(attempt: Attempt) -> Attempt:
@@ -93,22 +112,21 @@ def _terms(attempt: Attempt) -> tuple[object, ...]:
     return attempt.cut, {name: attempt.cuts.get(name) for name in BUILD_TOOLS}, attempt.dead_indexes, attempt.python
 
 
-def _compiled(
+def compiled_for_builds(
+    compiled: Compile,
     question: Question,
     attempt: Attempt,
     lines: Sequence[str],
     stage: Path,
     on_start: Callable[[process.Child], None] | None = None,
 ) -> tuple[LockedPackage, ...] | None:
-    from envbuild.resolvers.uv import compile_once, packages_in
-
+    """What lines resolve to by an engine's word, on the terms of a build."""
     question = replace(question, spec=replace(question.spec, constraints=()))
     # What is built with may need an sdist where the environment needs none.
     for names in dict.fromkeys((attempt.wheels_only, frozenset[str]())):
-        attempt = replace(attempt, wheels_only=names)
-        done = compile_once(question, attempt, lines, stage, lambda step: None, on_start)
-        if done.returncode == 0:
-            return packages_in(done.stdout, question)
+        found = compiled(question, replace(attempt, wheels_only=names), lines, stage, on_start)
+        if found is not None:
+            return found
     return None
 
 
@@ -116,13 +134,24 @@ class BuildRequirements:
     """Locks the build requirements of whatever a lock must build."""
 
     def __init__(
-        self, question: Question, attempt: Attempt, stage: Path, usual: UsualRequirements, report: Report
+        self,
+        question: Question,
+        attempt: Attempt,
+        stage: Path,
+        compiled: Compile,
+        report: Report,
+        asks: Asks | None = None,
     ) -> None:
+        """
+        :param compiled: the engine.
+        :param asks: what a source is built with, where the engine knows better than the standards; ``None``: they count.
+        """
         self._question = question
         self._attempt = attempt
         self._stage = stage
-        self._usual = usual
+        self._compile = compiled
         self._report = report
+        self._asks = asks
 
     def locked(self, packages: Sequence[LockedPackage]) -> tuple[BuildLock, ...]:
         """One lock for all that is built, or one for each where they cannot share.
@@ -152,13 +181,15 @@ class BuildRequirements:
         return BuildLock(builds=(name,), packages=packages, undeclared=undeclared)
 
     def _compiled(self, lines: Sequence[str]) -> tuple[LockedPackage, ...] | None:
-        known = self._usual.answer(lines, self._attempt)
-        return known or _compiled(self._question, _build_attempt(self._attempt), lines, self._stage)
+        return compiled_for_builds(self._compile, self._question, _build_attempt(self._attempt), lines, self._stage)
 
     def _requires(self, package: LockedPackage) -> tuple[str, ...]:
         """What a source asks for, by its own word and by its backend's."""
         source = self._source(package)
         system = sources.build_system_of(source)
+        own = None if self._asks is None else self._asks(system)
+        if own is not None:
+            return own
         # setuptools asks for wheel in every version that needs it; where it needs none, having it does no harm.
         if system.is_setuptools and not system.asks_more:
             return tuple(sorted({*system.requires, "wheel"}))

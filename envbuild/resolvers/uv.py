@@ -4,33 +4,36 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from packaging.utils import canonicalize_name
-
-from envbuild import process, projects, system_packages, uv
-from envbuild.asof import Ask, rfc3339
+from envbuild import process, system_packages, uv
+from envbuild.asof import rfc3339
 from envbuild.errors import IndexUnreachable, LockError, LockTimedOut, Unresolvable
-from envbuild.files import copy_part
-from envbuild.indexes import Indexes
-from envbuild.lock import Lock, LockedPackage, Origin, staged
+from envbuild.lock import Lock, LockedPackage
 from envbuild.progress import Report, Step
-from envbuild.projects import Project
 from envbuild.pylock import read_lock
 from envbuild.question import Question
 from envbuild.repairs import resolving
-from envbuild.repairs.attempt import Attempt, Failure
-from envbuild.repairs.packages import COMPILED
+from envbuild.repairs.attempt import Attempt
 from envbuild.repairs.rules import Switch
 from envbuild.requirement import Demand
 from envbuild.resolvers.accelerated import accelerated, with_tensorflow
 from envbuild.resolvers.asking import noting_removed, with_dependencies
 from envbuild.resolvers.building import BuildRequirements, UsualRequirements
-from envbuild.spec import digest_of
+from envbuild.resolvers.trying import (
+    Answer,
+    asker,
+    completed,
+    copy_local_parts,
+    indexes_of,
+    lines_of,
+    lock_of,
+    resolved,
+    who,
+    with_notices_of,
+)
 
-_MAX_ATTEMPTS = 40
 _NETWORK_WORDS = ("error sending request", "Failed to fetch", "dns error", "HTTP status", "Request failed after")
 # To uv an index that refuses us merely lacks the package; a hint names the status.
 _REFUSED = re.compile(r"could not be queried.*?\((\d{3} [^)]*)\)|returned a (403 \w+) error")
@@ -41,122 +44,43 @@ class UvResolver:
 
     def resolve(self, question: Question, report: Report) -> Lock:
         """See :class:`envbuild.resolvers.Resolver`."""
+        try:
+            return self._resolve(question, report)
+        except LockError as error:
+            if question.settings.engine == "uv" and pip_might(error):
+                hint = "--engine pip (or auto) may get through"
+                error.hint = hint if error.hint is None else f"{error.hint}; {hint}"
+            raise
+
+    def _resolve(self, question: Question, report: Report) -> Lock:
         report(Step("resolving", f"{len(question.spec.demands)} requirements as of {question.as_of.text}"))
         ask = asker(question)
         first = with_tensorflow(question, resolving.first_attempt(question, Switch.of(question.settings)), ask)
         with (
             tempfile.TemporaryDirectory(prefix="envbuild-lock-") as name,
             tempfile.TemporaryDirectory(prefix="envbuild-usual-") as aside,
-            UsualRequirements(question, first, Path(aside)) as usual,
+            UsualRequirements(question, first, Path(aside), _compiled_beside) as usual,
         ):
             stage = Path(name)
-            _copy_local_parts(question, stage)
+            copy_local_parts(question, stage)
+
+            def compiled(attempt: Attempt) -> Answer:
+                done = compile_once(question, attempt, lines_of(attempt), stage, report)
+                return Answer(
+                    packages=packages_in(done.stdout, question) if done.returncode == 0 else None, words=done.stderr
+                )
+
             packages, attempt = accelerated(
                 question,
-                _resolved(question, first, stage, ask, report),
-                lambda following: _resolved(question, following, stage, ask, report),
+                resolved(question, first, ask, compiled, explain),
+                lambda following: resolved(question, following, ask, compiled, explain),
             )
-            attempt = _with_notices_of(attempt, packages)
-            attempt = noting_removed(question, attempt, packages, stage)
-            packages = with_dependencies(question, attempt, packages, stage)
-            packages = tuple(_completed(package, question) for package in packages)
-            build = BuildRequirements(question, attempt, stage, usual, report).locked(packages)
-        return Lock(
-            python=question.spec.python.text,
-            target=question.target,
-            packages=packages,
-            build=build,
-            origin=Origin(
-                spec_digest=question.spec.digest(),
-                as_of="now" if attempt.cut is None else rfc3339(attempt.cut),
-                as_of_reason=question.as_of.reason,
-                engine="uv",
-                indexes=tuple(name for names in _indexes(question, attempt).names() for name in names),
-                notices=attempt.notices,
-                cuts={name: rfc3339(cut) for name, cut in attempt.cuts.items()},
-                overrides=question.spec.overrides,
-            ),
-        )
-
-
-def asker(question: Question) -> Ask:
-    """Asks the index about projects, each once."""
-    known: dict[str, Project] = {}
-    asked: set[str] = set()
-
-    def ask(names: Iterable[str]) -> Mapping[str, Project]:
-        # One that the index does not have is asked for once too.
-        missing = set(names) - asked
-        if missing and not question.settings.offline:
-            default = uv.default_index(question.settings.home)
-            known.update(projects.read_projects(missing, question.indexes, default))
-            asked.update(missing)
-        return known
-
-    return ask
-
-
-def _copy_local_parts(question: Question, stage: Path) -> None:
-    """Copy what lies inside the model to where it may be built: building writes beside the sources."""
-    for demand in question.spec.demands:
-        if demand.path is None:
-            continue
-        copy_part(question.spec.model / demand.path, stage / staged(demand.path))
-
-
-def _resolved(
-    question: Question, attempt: Attempt, stage: Path, ask: Ask, report: Report
-) -> tuple[tuple[LockedPackage, ...], Attempt]:
-    switch = Switch.of(question.settings)
-    for _ in range(_MAX_ATTEMPTS):
-        done = compile_once(question, attempt, lines_of(attempt), stage, report)
-        if done.returncode == 0:
-            return packages_in(done.stdout, question), attempt
-        failure = Failure(attempt=attempt, words=done.stderr, question=question, ask=ask)
-        following = resolving.next_attempt(failure, switch)
-        if following is None:
-            break
-        attempt = following
-    bounds = [one for one in question.spec.constraints if one.origin == "override"]
-    raise _with_offers(explain(done.stderr, attempt, bounds), failure, switch)
-
-
-def _with_offers(error: LockError, failure: Failure, switch: Switch) -> LockError:
-    """The failure, with the repairs that would be tried if they were allowed."""
-    if isinstance(error, IndexUnreachable):
-        return error
-    offers = resolving.offers(failure, switch)
-    if offers:
-        names = " ".join(f"--allow-repair {name}" for name in dict.fromkeys(notice.code for notice in offers))
-        error.hint = f"{names} would try this: {'; '.join(notice.message for notice in offers)}"
-    return error
-
-
-def _with_notices_of(attempt: Attempt, packages: Iterable[LockedPackage]) -> Attempt:
-    """The try with what shows only in its answer."""
-    pinned = {demand.name for demand in attempt.demands if demand.pin is not None}
-    for package in packages:
-        # A pin is taken in whatever form there is: nobody had to give up wheels for it.
-        if package.kind == "sdist" and package.name in COMPILED & pinned - attempt.wheels_only - attempt.sdists_too:
-            attempt = attempt.noting(
-                "wheels-first", f"{package.name} {package.version} has no wheel here; its sdist is built"
-            )
-        if (package.name, package.version) in attempt.metadata:
-            message = (
-                f"what {package.name} {package.version} says of its needs no tool of today reads; it is read as meant"
-            )
-            attempt = attempt.noting("broken-metadata", message)
-    return attempt
-
-
-def lines_of(attempt: Attempt) -> list[str]:
-    """What is demanded, a line each."""
-    return [_line(demand) for demand in attempt.demands]
-
-
-def _line(demand: Demand) -> str:
-    # Editable or not, what lies inside the model is installed from a copy of it, as a wheel.
-    return demand.text if demand.path is None else f"./{staged(demand.path)}{demand.text.removeprefix(demand.path)}"
+            attempt = with_notices_of(attempt, packages)
+            attempt = noting_removed(question, attempt, lambda other: annotated(question, other, packages, stage))
+            packages = with_dependencies(packages, annotated(question, attempt, packages, stage))
+            packages = tuple(completed(package, question) for package in packages)
+            build = BuildRequirements(question, attempt, stage, usual.compiled, report).locked(packages)
+        return lock_of(question, attempt, packages, build, "uv")
 
 
 def compile_once(
@@ -178,7 +102,7 @@ def compile_once(
     call = uv.Call(
         arguments=arguments,
         settings=settings,
-        indexes=_indexes(question, attempt),
+        indexes=indexes_of(question, attempt),
         cwd=stage,
         timeout=settings.lock_timeout,
         config=_config(attempt),
@@ -193,6 +117,18 @@ def compile_once(
         ) from None
 
 
+def _compiled_beside(
+    question: Question,
+    attempt: Attempt,
+    lines: Sequence[str],
+    stage: Path,
+    on_start: Callable[[process.Child], None] | None = None,
+) -> tuple[LockedPackage, ...] | None:
+    """What sdists are built with; see :data:`envbuild.resolvers.building.Compile`."""
+    done = compile_once(question, attempt, lines, stage, lambda step: None, on_start)
+    return packages_in(done.stdout, question) if done.returncode == 0 else None
+
+
 def annotated(question: Question, attempt: Attempt, packages: Iterable[LockedPackage], stage: Path) -> str:
     """What ``uv pip compile`` says of who asked for each of some packages that it has just resolved; empty where it cannot.
 
@@ -205,7 +141,7 @@ def annotated(question: Question, attempt: Attempt, packages: Iterable[LockedPac
     call = uv.Call(
         arguments=[*arguments, "--no-strip-extras"],
         settings=question.settings,
-        indexes=_indexes(question, attempt),
+        indexes=indexes_of(question, attempt),
         cwd=stage,
         timeout=question.settings.lock_timeout,
         config=_config(attempt),
@@ -215,10 +151,6 @@ def annotated(question: Question, attempt: Attempt, packages: Iterable[LockedPac
     except process.TimedOutWaiting:
         return ""
     return done.stdout if done.returncode == 0 else ""
-
-
-def _indexes(question: Question, attempt: Attempt) -> Indexes:
-    return question.indexes.without(attempt.dead_indexes).beside(attempt.find_links)
 
 
 def _write(path: Path, lines: Iterable[str]) -> None:
@@ -277,24 +209,23 @@ def packages_in(text: str, question: Question) -> tuple[LockedPackage, ...]:
     return read_lock(text, "uv's answer", question.spec.python.text, question.target).packages
 
 
-def _completed(package: LockedPackage, question: Question) -> LockedPackage:
-    """A package with what uv does not say: the extras asked for, and the digest of a directory."""
-    named = [d.requirement for d in question.spec.demands if d.name == package.name]
-    extras = {canonicalize_name(extra) for requirement in named if requirement for extra in requirement.extras}
-    package = replace(package, extras=tuple(sorted(extras)))
-    lies = {staged(part): part for part in question.spec.parts}
-    if package.path in lies:
-        package = replace(package, path=lies[package.path])
-    if package.kind == "directory" and package.path is not None:
-        package = replace(package, sha256=digest_of(question.spec.model / package.path))
-    return package
+# What uv says of a file whose name or metadata it does not accept.
+_INVALID = re.compile(
+    r"(?:has|have) (?:an )?(?:invalid|inconsistent) (?:metadata|package format)|could not be parsed|Metadata field|"
+    r"Failed to (?:parse|read) metadata|invalid (?:wheel|source distribution) filename"
+)
+
+
+def pip_might(error: LockError) -> bool:
+    """Whether pip may get through where uv failed: at what a source or a file says of itself, not at what there is."""
+    return type(error) is LockError or (type(error) is Unresolvable and _INVALID.search(error.message) is not None)
 
 
 def explain(words: str, attempt: Attempt, bounds: Iterable[Demand] = ()) -> LockError:
     """uv's failure in plain words, with the place of each requirement that it names."""
     text = _plain(words)
     details = [
-        f"{demand.text}  ({demand.place or _who(demand)})"
+        f"{demand.text}  ({demand.place or who(demand)})"
         for demand in (*attempt.demands, *bounds)
         if demand.name is not None and re.search(rf"(?<![\w.-]){re.escape(demand.name)}(?![\w-])", text)
     ]
@@ -312,10 +243,6 @@ def explain(words: str, attempt: Attempt, bounds: Iterable[Demand] = ()) -> Lock
         return LockError(message, hint=system_packages.hint(words), details=words.splitlines()[-25:])
     hint = "change one of the requirements named, or try --as-of now"
     return Unresolvable(f"no set of packages meets all requirements: {text}", hint=hint, details=details)
-
-
-def _who(demand: Demand) -> str:
-    return {"build": "what every environment has", "mlflow": "mlflow_version"}.get(demand.origin, demand.origin)
 
 
 def _plain(words: str) -> str:

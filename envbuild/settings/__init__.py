@@ -72,6 +72,8 @@ class Settings:
     home: Path
     """The store's root; uv's cache lies inside it, on the same file system, so that files can be linked."""
     engine: Engine = "uv"
+    """What resolves and installs: uv; pip with pip-tools, of the model's own time; ``auto``: uv, and pip where uv refuses
+    what pip takes (docs/engines.md)."""
     index_url: str | None = None
     """The main index (PEP 503/691); ``None``: the engine's own default."""
     extra_index_url: tuple[str, ...] = ()

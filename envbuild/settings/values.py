@@ -12,7 +12,7 @@ from envbuild.errors import UsageError
 PythonPolicy = Literal["exact", "minor"]
 ModelIndexes = Literal["known", "allow", "deny"]
 Nan = Literal["null", "string", "error"]
-Engine = Literal["uv"]
+Engine = Literal["uv", "pip", "auto"]
 Repair = Literal["safe", "all", "none"]
 LinkMode = Literal["auto", "clone", "hardlink", "copy"]
 Loader = Literal["auto", "mlflow", "direct"]

@@ -60,6 +60,7 @@ class Upkeep:
             for name, folder in (
                 ("environments", self.root / "environments"),
                 ("downloads", self.home / "uv"),
+                ("downloads of pip", self.home / "pip"),
                 ("byte code", self._store.bytecode),
                 ("layers of images", self.home / "images"),
                 ("everything else", self.home),
@@ -161,6 +162,7 @@ class Upkeep:
                 self._clean_bytecode(everything=not packages)
                 if not packages:
                     shutil.rmtree(self.home / "sdists", ignore_errors=True)
+                    shutil.rmtree(self.home / "pip", ignore_errors=True)
                     shutil.rmtree(self.home / "images" / "layers", ignore_errors=True)
         return None
 

@@ -26,11 +26,12 @@ TABLE = (
     ("batching", "environments", "resident"),
     ("pipeline",),
     ("bridge", "builders", "inspection", "override", "resolvers", "staleness"),
+    ("pip",),
     ("store",),
     ("environment", "repairs"),
     ("question", "sources"),
-    ("interpreters",),
-    ("asof", "projects", "uv"),
+    ("dated_index", "interpreters"),
+    ("asof", "downloads", "projects", "uv"),
     ("indexes", "spec"),
     ("flavors", "python_demand"),
     ("conda_env",),
@@ -163,7 +164,7 @@ def test_nobody_else_starts_or_becomes_a_process_through_os() -> None:
         # What comes before it in the process that becomes the worker.
         "bridge/launcher.py": {"execv"},
         "process.py": {"execve"},
-        "server/init.py": {"fork"},
+        "server/container/init.py": {"fork"},
         "worker/compiling.py": {"fork"},
         "worker/lifeline.py": {"fork"},
     }
@@ -184,7 +185,7 @@ def test_only_settings_name_the_variables_of_envbuild() -> None:
         # What a command in the model's environment gets, and what it does not get.
         "cli/run.py": {"ENVBUILD_", "ENVBUILD_MODEL"},
         # Which model a container serves.
-        "server/place.py": {"ENVBUILD_MODEL"},
+        "server/container/place.py": {"ENVBUILD_MODEL"},
     }
 
 
@@ -199,7 +200,7 @@ def test_the_environment_is_read_where_the_table_of_readers_says_and_nowhere_els
         "resolvers/building.py",  # PATH for build backends
         "bridge/environ.py",  # what a worker is given
         "cli/run.py",  # what a command is given
-        "server/place.py",  # which model a container serves, and where it may write
+        "server/container/place.py",  # which model a container serves, and where it may write
         "images/inside.py",  # the variables of a building container, which is ours alone
     }
 

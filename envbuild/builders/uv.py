@@ -1,0 +1,160 @@
+"""Virtualenvs, made and filled by uv."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from envbuild import process, system_packages, uv
+from envbuild.builders import Order
+from envbuild.builders.virtualenv import Batch, Installer, VirtualenvBuilder
+from envbuild.errors import BuildError, BuildTimedOut, DownloadFailed, HashMismatch, SdistFailed
+from envbuild.lock import BuildLock, requirement_line
+from envbuild.progress import Report, Step
+
+
+class UvBuilder(VirtualenvBuilder):
+    """Builds virtualenvs with uv."""
+
+    def installer(self, order: Order, scratch: Path, report: Report) -> Installer:
+        """See :class:`VirtualenvBuilder`."""
+        return _UvInstaller(order, scratch, report)
+
+
+class _UvInstaller:
+    """uv at work on one environment."""
+
+    def __init__(self, order: Order, scratch: Path, report: Report) -> None:
+        self._order = order
+        self._scratch = scratch
+        self._report = report
+        self._python = str(order.place / "bin" / "python")
+
+    def create(self) -> None:
+        """See :class:`Installer`."""
+        order = self._order
+        self._report(Step("installing", f"a virtualenv of Python {order.interpreter.version}"))
+        arguments = ["venv", str(order.place), "--python", order.interpreter.executable, "--no-project"]
+        self._run(arguments, cwd=order.place.parent)
+
+    def unpack(self, build: BuildLock, place: Path) -> None:
+        """See :class:`Installer`."""
+        arguments = ["pip", "install", "--python", self._python, "--no-deps", "--target", str(place)]
+        arguments += ["--requirements", str(self._written("overlay.txt", _build_lines(build))), "--require-hashes"]
+        self._run(arguments)
+
+    def install(self, batch: Batch, overlay: Path | None = None) -> None:
+        """See :class:`Installer`."""
+        order = self._order
+        lines = [requirement_line(package, batch.local[package.name]) for package in batch.packages]
+        self._report(Step("installing", f"{len(lines)} packages", count=len(lines)))
+        requirements = self._written("requirements.txt", lines)
+        arguments = ["pip", "install", "--python", self._python, "--no-deps", "--no-editable"]
+        arguments += ["--requirements", str(requirements), "--link-mode", order.link_mode]
+        if batch.hashed:
+            arguments.append("--require-hashes")
+        config: dict[str, object] = {}
+        if batch.build is not None:
+            constraints = self._written("build.txt", _build_lines(batch.build))
+            arguments += ["--build-constraints", str(constraints), "--require-build-hashes"]
+            arguments += ["--preview-features", "build-dependency-hashes"]
+            everything = [f"{package.name}=={package.version}" for package in batch.build.packages]
+            config = {"extra-build-dependencies": dict.fromkeys(batch.build.undeclared, everything)}
+        elif not batch.hashed and order.lock.origin.as_of not in ("", "now"):
+            # A commit's build requirements are not locked; they come from the model's time all the same.
+            arguments += ["--exclude-newer", order.lock.origin.as_of]
+        environ: dict[str, str] = {}
+        if overlay is not None:
+            arguments.append("--no-build-isolation")
+            environ["PYTHONPATH"] = str(overlay)
+        self._run(arguments, config=config, environ=environ)
+
+    def _written(self, name: str, lines: Sequence[str]) -> Path:
+        path = self._scratch / name
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return path
+
+    def _run(
+        self,
+        arguments: Sequence[str],
+        *,
+        cwd: Path | None = None,
+        config: Mapping[str, object] | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        order, report = self._order, self._report
+        call = uv.Call(
+            arguments=arguments,
+            settings=order.settings,
+            indexes=order.indexes,
+            cwd=cwd or self._scratch,
+            timeout=order.settings.build_timeout,
+            config=config or {},
+            environ=environ or {},
+            needed=order.lock.size,
+        )
+        try:
+            # Resolving by name and hash is a formality here, and no step that anybody waits for.
+            done = uv.run(call, lambda step: None if step.phase == "resolving" else report(step))
+        except process.TimedOutWaiting:
+            raise BuildTimedOut(
+                f"the build took longer than {order.settings.build_timeout:g} seconds",
+                hint="ENVBUILD_BUILD_TIMEOUT sets another limit",
+            ) from None
+        if done.returncode != 0:
+            raise explain(done.stderr)
+
+
+def _build_lines(build: BuildLock) -> list[str]:
+    return [requirement_line(package, "") for package in build.packages]
+
+
+_SDIST_WORDS = r"Failed to (download and )?build|Build backend failed|setup\.py build"
+_FAILURES: tuple[tuple[str, type[BuildError], str, str], ...] = (
+    (
+        "Hash mismatch",
+        HashMismatch,
+        "a file is not the one that was locked",
+        "the index serves another file than it did; do not install it",
+    ),
+    (_SDIST_WORDS, SdistFailed, "", ""),
+    (
+        "network was disabled|network connectivity is disabled",
+        DownloadFailed,
+        "a locked file is not in the cache, and the network is not to be used",
+        "run once with the network, or without --offline",
+    ),
+    (
+        "Failed to fetch|Failed to download|error sending request|HTTP status",
+        DownloadFailed,
+        "a locked file cannot be fetched",
+        "is there a network, and are the index's URL and credentials right (--index-url, netrc)?",
+    ),
+    (
+        "unsatisfiable|not found in the package registry",
+        DownloadFailed,
+        "a locked package is not to be had",
+        "is it still on the index that you use? envbuild lock --update resolves again",
+    ),
+    ("", BuildError, "uv failed", "envbuild build -v says more"),
+)
+
+
+def explain(words: str) -> BuildError:
+    """uv's failure to install, by what failed."""
+    lines = words.rstrip().splitlines()
+    said = " ".join(re.sub(r"^\s*(error:|cause:)\s*", "", line) for line in lines if line.strip())[:400]
+    _, kind, message, hint = next(failure for failure in _FAILURES if re.search(failure[0], words))
+    if kind is SdistFailed:
+        return _sdist_failed(words, lines)
+    return kind(f"{message}: {said}", hint=hint, details=lines[-12:])
+
+
+def _sdist_failed(words: str, lines: list[str]) -> SdistFailed:
+    name = re.search(r"Failed to (?:download and )?build `([^`]+)`", words)
+    return SdistFailed(
+        f"the sdist of {name.group(1) if name else 'a package'} could not be built into a wheel",
+        hint=system_packages.hint(words),
+        details=lines[-25:],
+    )
