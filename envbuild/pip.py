@@ -481,6 +481,9 @@ _VIRTUALENV = (
     "import sys; sys.path[:] = sys.argv.pop(1).split(':'); import virtualenv.__main__ as m; m.run_with_catch()"
 )
 
+# The first Python that every virtualenv of today makes environments of (its changelog).
+_FIRST_MADE = (3, 9)
+
 
 def _check_virtualenv() -> None:
     if find_spec("virtualenv") is None:
@@ -490,8 +493,19 @@ def _check_virtualenv() -> None:
         )
 
 
+def _making(place: Path, interpreter: Interpreter, data: Path) -> list[str]:
+    """The command that makes it."""
+    if tuple(int(part) for part in interpreter.minor.split(".")) < _FIRST_MADE:
+        return [interpreter.executable, "-I", "-m", "venv", "--without-pip", str(place)]
+    options = ["--no-seed", "--no-vcs-ignore", "--no-periodic-update", "--app-data", str(data)]
+    options += ["--python", interpreter.executable]
+    return [sys.executable, "-I", "-c", _VIRTUALENV, ":".join(sys.path), *options, str(place)]
+
+
 def create(place: Path, interpreter: Interpreter, settings: Settings, report: Report) -> None:
     """Make a virtualenv with nothing in it; ``place`` is not there yet.
+
+    For Pythons that virtualenv has left behind their own venv does it.
 
     :raises UsageError: virtualenv is not installed.
     :raises BuildError: it cannot be made.
@@ -502,19 +516,8 @@ def create(place: Path, interpreter: Interpreter, settings: Settings, report: Re
     report(Step("building", f"a virtualenv of Python {interpreter.version}"))
     with tempfile.TemporaryDirectory(prefix="envbuild-virtualenv-") as name:
         home = Path(name)
-        options = ["--no-seed", "--no-vcs-ignore", "--no-periodic-update", "--app-data", str(home / "data")]
         done = process.run(
-            [
-                sys.executable,
-                "-I",
-                "-c",
-                _VIRTUALENV,
-                ":".join(sys.path),
-                *options,
-                "--python",
-                interpreter.executable,
-                str(place),
-            ],
+            _making(place, interpreter, home / "data"),
             env={**uv.bare_environ(home), "VIRTUALENV_CONFIG_FILE": os.devnull},
             timeout=settings.build_timeout,
         )

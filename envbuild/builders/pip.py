@@ -35,8 +35,6 @@ from envbuild.store.manifest import sha256_of
 # From these on: requirements as `name @ url`; builds that are apart, with any backend (PEP 517); names of platforms as
 # PEP 600 has them, and musl's (PEP 656).
 _URLS, _APART, _NO_ISOLATION, _PLATFORMS = Version("19.0"), Version("19.0"), Version("10.0"), Version("21.2")
-# The last Python that virtualenv's own wheel of pip works with.
-_SEEDED = (3, 11)
 _BUNDLE = (
     "import ensurepip, sysconfig; "
     "print(sysconfig.get_config_var('WHEEL_PKG_DIR') or ensurepip.__path__[0] + '/_bundled')"
@@ -317,15 +315,10 @@ def _keep(wheel: Path, kept: Path) -> None:
 
 
 def _seed(order: Order) -> Path:
-    """A wheel of pip for a lock that has none: virtualenv's own, or for Pythons that are too young for it, the Python's.
+    """The wheel of pip that a Python brings along, for a lock that has none.
 
     :raises BuildError: the Python has none.
     """
-    version = tuple(int(part) for part in order.interpreter.minor.split("."))
-    if version <= _SEEDED:
-        from virtualenv.seed.wheels.embed import get_embed_wheel
-
-        return Path(get_embed_wheel("pip", order.interpreter.minor).path)
     done = process.run([order.interpreter.executable, "-I", "-c", _BUNDLE], env=uv.bare_environ(order.place.parent))
     found = sorted(Path(done.stdout.strip()).glob("pip-*.whl")) if done.returncode == 0 else []
     if not found:

@@ -126,7 +126,7 @@ def test_all_that_is_described_is_there(heart: Server) -> None:
                 assert str(answer.status) in operation["responses"], (path, answer.body)
 
 
-def fuzz(server: Server, place: Path, *checks: str, examples: int = 25) -> None:
+def fuzz(server: Server, place: Path, *checks: str, examples: int = 12) -> None:
     """Ask what schemathesis makes of the description: right and wrong bodies, other methods, other headers."""
     # It reads no proxies and writes nothing but a folder where it runs.
     done = subprocess.run(
