@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Final
 from envbuild.bridge.environ import PrivateDirectories
 from envbuild.bridge.options import WorkerOptions
 from envbuild.errors import SystemPackageMissing
-from envbuild.lock import Lock
-from envbuild.model import Model
 
 if TYPE_CHECKING:
     from envbuild.bridge.java import Need
+    from envbuild.lock import Lock
+    from envbuild.model import Model
 
 _LOADER: Final = "mlflow.spark"
 _H2O: Final = "mlflow.h2o"

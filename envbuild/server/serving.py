@@ -34,6 +34,7 @@ def serve(
     :raises UsageError: the address cannot be had, or the certificate cannot be used.
     :raises Interrupted: a second signal came before every request was answered.
     """
+    saying.use(settings.log_format)
     _check_certificate(settings)
     with listening(settings) as listener, _removed_at_the_end(settings.uds):
         crew = _crew(served, settings)

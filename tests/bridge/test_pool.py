@@ -110,12 +110,13 @@ def test_one_that_is_killed_in_a_prediction_fails_that_one_alone(
     held = threads.submit(ask, pool, until(tmp_path / "go"))
     at_work(pool, 1)
     other = ask(pool, PID)
-    dying = threads.submit(ask, pool, "time.sleep(1000)")
-    at_work(pool, 2)
+    dying = threads.submit(ask, pool, f"[open({str(tmp_path / 'begun')!r}, 'w').close(), time.sleep(1000)]")
+    # Killed before it is asked, it would be followed by another that is.
+    eventually((tmp_path / "begun").exists, "it is being made")
     os.kill(other, 9)
     with pytest.raises(WorkerKilled):
         dying.result()
-    assert is_gone(other)
+    eventually(lambda: is_gone(other), "it is gone")
     fresh = ask(pool, PID)
     (tmp_path / "go").touch()
     assert held.result() not in (fresh, other)
@@ -172,9 +173,10 @@ def test_closing_lets_the_predictions_finish_and_refuses_those_that_wait(
 
 
 def test_one_that_cannot_be_loaded_fails_the_call_and_the_next_call_tries_again(make: Make, tmp_path: Path) -> None:
+    # Of all who make a directory at once, one does.
     counted = (
-        f"import os\nmet = {str(tmp_path)!r}\nfd = os.open(met + '/count', os.O_APPEND | os.O_CREAT | os.O_RDWR)\n"
-        "os.write(fd, b'x')\nif os.fstat(fd).st_size == 2: raise OSError('not the second')\n"
+        f"import os\nfor number in (1, 2, 3):\n    try: os.mkdir({str(tmp_path)!r} + '/%d' % number)\n"
+        "    except FileExistsError: continue\n    break\nif number == 2: raise OSError('not the second')\n"
     )
     pool = make(source=counted + LOADER, workers=2)
     with pytest.raises(ModelNotLoaded, match="not the second"):

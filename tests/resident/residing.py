@@ -143,13 +143,22 @@ class House:
                         found[int(entry.name)] = words
         return found
 
-    def nothing_is_left(self, *, empty_ground: bool = True) -> None:
-        """No process, no private directory of a worker's, and no socket."""
+    def nothing_is_left(self, *, empty_ground: bool = True, after_kills: bool = False) -> None:
+        """No process, no private directory of a worker's, and no socket.
+
+        :param after_kills: directories in which there is nothing are passed over: who is killed between making them and
+            starting the worker, which removes them, leaves them there.
+        """
         eventually(lambda: not self.running(), f"no process is left: {self.running()}")
-        eventually(lambda: not list(self.temporary.iterdir()), "no private directory is left")
+        eventually(lambda: not self._private(after_kills=after_kills), "no private directory is left")
         if empty_ground:
             left = [path.name for path in self.home.glob("resident-*/*") if path.name != "secret"]
             assert left == []
+
+    def _private(self, *, after_kills: bool) -> list[Path]:
+        if after_kills:
+            return [path for path in self.temporary.rglob("*") if not path.is_dir()]
+        return list(self.temporary.iterdir())
 
 
 def _lives(entry: Path) -> bool:

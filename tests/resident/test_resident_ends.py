@@ -115,9 +115,9 @@ def test_one_that_dies_while_nobody_asks_is_nobodys_error(house: House, model: P
         for pid in pids_of(house, victim, 0):
             os.kill(pid, signal.SIGKILL)
         if number == 1:
-            house.nothing_is_left(empty_ground=victim != "keeper")
+            house.nothing_is_left(empty_ground=victim != "keeper", after_kills=victim == "keeper")
     assert house.workers() == []
-    house.nothing_is_left()
+    house.nothing_is_left(after_kills=True)
 
 
 @pytest.mark.parametrize("how", ["removed", "replaced"])
@@ -233,7 +233,7 @@ def test_killed_at_any_moment_the_next_call_is_right_and_nothing_is_left(
     for _ in range(2):
         killed_once(house, model, victim, chance)
     assert house.call("workers", "stop", "--all").code == 0
-    house.nothing_is_left()
+    house.nothing_is_left(after_kills=True)
 
 
 @pytest.mark.soak
@@ -243,7 +243,7 @@ def test_killed_a_hundred_times(house: House, model: Path, victim: str) -> None:
     for _ in range(100):
         killed_once(house, model, victim, chance)
     assert house.call("workers", "stop", "--all").code == 0
-    house.nothing_is_left()
+    house.nothing_is_left(after_kills=True)
 
 
 def test_callers_at_once_are_right_while_keepers_are_killed(house: House, model: Path) -> None:
@@ -264,4 +264,4 @@ def test_callers_at_once_are_right_while_keepers_are_killed(house: House, model:
         for number in range(1, 5):
             assert results[number] == [(0, ["echo", number, turn]) for turn in range(4)]
     house.call("workers", "stop", "--all")
-    house.nothing_is_left()
+    house.nothing_is_left(after_kills=True)
