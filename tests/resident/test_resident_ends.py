@@ -115,9 +115,9 @@ def test_one_that_dies_while_nobody_asks_is_nobodys_error(house: House, model: P
         for pid in pids_of(house, victim, 0):
             os.kill(pid, signal.SIGKILL)
         if number == 1:
-            house.nothing_is_left(empty_ground=victim != "keeper", after_kills=victim == "keeper")
+            house.nothing_is_left(empty_ground=victim != "keeper")
     assert house.workers() == []
-    house.nothing_is_left(after_kills=True)
+    house.nothing_is_left()
 
 
 @pytest.mark.parametrize("how", ["removed", "replaced"])
