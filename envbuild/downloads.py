@@ -117,17 +117,16 @@ class Downloads:
             if sha256 is None and self.offline:
                 with contextlib.suppress(OSError, UnicodeError):
                     sha256 = self._address(url).read_text(encoding="ascii")
-        path = self.home / "pip" / "files" / sha256 if sha256 is not None and _is_sha256(sha256) else None
+        path = kept_at(self.home, sha256) if sha256 is not None and _is_sha256(sha256) else None
         return path if path is not None and path.is_file() else None
 
     def _address(self, url: str) -> Path:
         return self.home / "pip" / "addresses" / hashlib.sha256(without_userinfo(url).encode()).hexdigest()
 
     def _fetched(self, url: str, digests: Mapping[str, str], report: Report) -> Path:
-        files = self.home / "pip" / "files"
+        own = kept_at(self.home, f".{secrets.token_hex(8)}")
         make_private(self.home)
-        files.mkdir(parents=True, exist_ok=True)
-        own = files / f".{secrets.token_hex(8)}"
+        own.parent.mkdir(parents=True, exist_ok=True)
         try:
             found = self._load_often(url, own, digests, report)
             wrong = _mismatch(found, digests)
@@ -136,7 +135,7 @@ class Downloads:
                     f"{self._said(url)} has {wrong} {found[wrong]}; the index says {digests[wrong]}",
                     hint="the index serves a file that is not the one that it lists; do not install it",
                 )
-            kept = files / found["sha256"]
+            kept = kept_at(self.home, found["sha256"])
             os.replace(own, kept)
         finally:
             own.unlink(missing_ok=True)
@@ -205,6 +204,11 @@ class Downloads:
 
     def _said(self, url: str) -> str:
         return self.redacted(without_userinfo(url))
+
+
+def kept_at(home: Path, sha256: str) -> Path:
+    """Where a file is kept, whether it is there or not."""
+    return home / "pip" / "files" / sha256
 
 
 def write_kept(path: Path, content: bytes) -> None:

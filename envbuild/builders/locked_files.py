@@ -16,9 +16,10 @@ from urllib.parse import unquote, urlsplit
 
 from envbuild import uv
 from envbuild.builders import Order
+from envbuild.builders.virtualenv import timed_out
 from envbuild.dated_index import DatedIndex, IndexFile
-from envbuild.downloads import Downloads
-from envbuild.errors import BuildTimedOut, DownloadFailed, EnvbuildError, HashMismatch
+from envbuild.downloads import Downloads, kept_at
+from envbuild.errors import DownloadFailed, EnvbuildError, HashMismatch
 from envbuild.lock import LockedPackage
 from envbuild.progress import Report, Step
 from envbuild.store.manifest import sha256_of
@@ -50,7 +51,7 @@ class LockedFiles:
         return kept
 
     def _place(self, sha256: str) -> Path:
-        return self._order.settings.home / "pip" / "files" / sha256
+        return kept_at(self._order.settings.home, sha256)
 
     def _is_whole(self, sha256: str) -> bool:
         place = self._place(sha256)
@@ -160,11 +161,3 @@ class _Work:
 def file_name(package: LockedPackage) -> str:
     """What a locked file is called, by the lock's word or by its address."""
     return package.file_name or unquote(urlsplit(package.url or "").path.rpartition("/")[2])
-
-
-def timed_out(order: Order) -> BuildTimedOut:
-    """The build took longer than it may."""
-    return BuildTimedOut(
-        f"the build took longer than {order.settings.build_timeout:g} seconds",
-        hint="ENVBUILD_BUILD_TIMEOUT sets another limit",
-    )

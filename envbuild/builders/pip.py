@@ -22,8 +22,8 @@ from packaging.version import Version
 
 from envbuild import faults, pip, process, system_packages, uv
 from envbuild.builders import Order
-from envbuild.builders.locked_files import LockedFiles, file_name, timed_out
-from envbuild.builders.virtualenv import Batch, Installer, VirtualenvBuilder
+from envbuild.builders.locked_files import LockedFiles, file_name
+from envbuild.builders.virtualenv import Batch, Installer, VirtualenvBuilder, timed_out
 from envbuild.dated_index import DatedIndex
 from envbuild.errors import BuildError, DownloadFailed, HashMismatch, SdistFailed
 from envbuild.lock import BuildLock, LockedPackage

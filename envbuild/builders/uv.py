@@ -8,8 +8,8 @@ from pathlib import Path
 
 from envbuild import process, system_packages, uv
 from envbuild.builders import Order
-from envbuild.builders.virtualenv import Batch, Installer, VirtualenvBuilder
-from envbuild.errors import BuildError, BuildTimedOut, DownloadFailed, HashMismatch, SdistFailed
+from envbuild.builders.virtualenv import Batch, Installer, VirtualenvBuilder, timed_out
+from envbuild.errors import BuildError, DownloadFailed, HashMismatch, SdistFailed
 from envbuild.lock import BuildLock, requirement_line
 from envbuild.progress import Report, Step
 
@@ -98,10 +98,7 @@ class _UvInstaller:
             # Resolving by name and hash is a formality here, and no step that anybody waits for.
             done = uv.run(call, lambda step: None if step.phase == "resolving" else report(step))
         except process.TimedOutWaiting:
-            raise BuildTimedOut(
-                f"the build took longer than {order.settings.build_timeout:g} seconds",
-                hint="ENVBUILD_BUILD_TIMEOUT sets another limit",
-            ) from None
+            raise timed_out(order) from None
         if done.returncode != 0:
             raise explain(done.stderr)
 

@@ -19,7 +19,7 @@ from packaging.version import Version
 from envbuild import faults
 from envbuild.builders import Order
 from envbuild.builders.bytecode import ByteCode, Contents, source_time
-from envbuild.errors import BuildError, HashMismatch, SdistFailed
+from envbuild.errors import BuildError, BuildTimedOut, HashMismatch, SdistFailed
 from envbuild.files import copy_part
 from envbuild.lock import BuildLock, LockedPackage, staged
 from envbuild.progress import Report
@@ -178,6 +178,14 @@ def _install_apart(installer: Installer, batch: Batch, scratch: Path) -> None:
                 if len(failed) == len(left):
                     raise
         left = failed
+
+
+def timed_out(order: Order) -> BuildTimedOut:
+    """The build took longer than it may."""
+    return BuildTimedOut(
+        f"the build took longer than {order.settings.build_timeout:g} seconds",
+        hint="ENVBUILD_BUILD_TIMEOUT sets another limit",
+    )
 
 
 def _check(order: Order, installed: Mapping[str, str]) -> None:

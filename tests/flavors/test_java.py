@@ -122,8 +122,10 @@ def test_one_that_does_not_run_is_none(install: Install, known: Any) -> None:
 @pytest.mark.parametrize("by", ["set", "pass"])
 def test_one_that_the_deployer_names_is_taken_as_it_is(install: Install, known: Any, by: str) -> None:
     known(java_home=install("25"), path=install("17").joinpath("bin"))
-    given = {"set_env": {"JAVA_HOME": str(install("25"))}} if by == "set" else {"pass_env": ("JAVA_HOME",)}
-    assert found(need_of("3.5.3"), WorkerOptions(**given)).major == 25  # type: ignore[arg-type]
+    given: dict[str, Any] = (
+        {"set_env": {"JAVA_HOME": str(install("25"))}} if by == "set" else {"pass_env": ("JAVA_HOME",)}
+    )
+    assert found(need_of("3.5.3"), WorkerOptions(**given)).major == 25
 
 
 def test_one_that_the_deployer_names_must_be_there(install: Install, known: Any, tmp_path: Path) -> None:
@@ -163,7 +165,8 @@ def predict(
         argv, env={**spark[1], **more}, input='{"instances": [[1]]}', capture_output=True, text=True, check=False
     )
     assert done.returncode == 7, done.stderr
-    return json.loads(done.stdout or done.stderr)["error"]  # type: ignore[no-any-return]
+    error: dict[str, Any] = json.loads(done.stdout or done.stderr)["error"]
+    return error
 
 
 def test_without_any_java_the_model_is_not_started(spark: tuple[Path, dict[str, str]], repo_python: list[str]) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from kit import Kit, cli, cli_environ, run_python
 from tiny import AFTER, File, backend, own_sdist, sdist, setup_py, wheel
+from waiting import running_with
 
 from envbuild import pipeline
 from envbuild.errors import BuildError, BuildTimedOut, DownloadFailed, HashMismatch, SdistFailed, StoreError
@@ -225,20 +226,6 @@ def test_what_a_killed_build_had_started_does_not_work_on(kit: Kit, alpha: Path)
     while running_with(str(kit.home)) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert running_with(str(kit.home)) == set()
-
-
-def running_with(word: str) -> set[int]:
-    """The processes, other than this one, whose arguments or environment name something."""
-    found = set()
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            try:
-                text = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
-            except OSError:
-                continue
-            if word.encode() in text:
-                found.add(int(entry.name))
-    return found
 
 
 def test_an_interrupted_build_ends_with_130_and_leaves_nothing_complete(kit: Kit, alpha: Path) -> None:

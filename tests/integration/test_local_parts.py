@@ -5,13 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable, Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
-from typing import Any
 
 import pytest
+from folder_served import served
 from kit import Kit, run_python, versions
 from tiny import File, backend, metadata, own_sdist, pyproject, setup_py, wheel
 
@@ -117,11 +114,6 @@ def test_what_was_removed_after_locking_is_said(kit: Kit, make_model: MakeModel)
         pipeline.build(locked, kit.settings())
 
 
-class _Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class has it
-        """Say nothing."""
-
-
 @pytest.fixture
 def repository(tmp_path: Path) -> Iterator[tuple[Path, str]]:
     """A git repository with one package that plain HTTP serves, and its URL."""
@@ -132,14 +124,8 @@ def repository(tmp_path: Path) -> Iterator[tuple[Path, str]]:
     (work / "alpha.py").write_text("value = 1\n")
     git(work, "init", "-q", "-b", "main")
     commit(work)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(tmp_path)))
-    server.daemon_threads = True
-    thread = Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    yield work, f"git+http://127.0.0.1:{server.server_port}/work/.git"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with served(tmp_path) as url:
+        yield work, f"git+{url}/work/.git"
 
 
 def git(work: Path, *words: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import signal
@@ -29,7 +28,7 @@ from tiny import (
     setup_py,
     wheel,
 )
-from waiting import eventually
+from waiting import eventually, running_with
 
 from envbuild import pipeline, sources, uv
 from envbuild.errors import BuildError, BuildTimedOut, DownloadFailed, HashMismatch, SdistFailed
@@ -471,20 +470,6 @@ def test_killed_at_any_other_step(kit: Kit, sealed: Path) -> None:
     killed_and_built_again(kit, sealed, steps, files=False)
 
 
-def processes_with(word: str) -> set[int]:
-    """The processes, other than this one, whose arguments or environment name something."""
-    found = set()
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            try:
-                text = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
-            except OSError:
-                continue
-            if word.encode() in text:
-                found.add(int(entry.name))
-    return found
-
-
 WAITING = "import os, time\nopen(os.path.join({place!r}, 'here'), 'w').close()\ntime.sleep(600)\n"
 
 
@@ -504,7 +489,7 @@ def test_what_a_killed_build_had_started_does_not_work_on(
     _, err = child.communicate(timeout=60)
     assert child.returncode == 130, err
     assert "Traceback" not in err
-    eventually(lambda: processes_with(str(kit.home)) == set(), "all has ended")
+    eventually(lambda: running_with(str(kit.home)) == set(), "all has ended")
     assert list((kit.home / "store").rglob(MARKER)) == []
 
 

@@ -5,13 +5,10 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
-from typing import Any
 
 import pytest
+from folder_served import served
 from kit import REPO, Kit, codes, versions
 from local_index import LocalIndex
 from tiny import AFTER, PYTHON, File, backend, metadata, own_sdist, pyproject, sdist, setup_py, wheel
@@ -46,24 +43,13 @@ def kit(home: Path, local_index: LocalIndex, tools: Path) -> Kit:
     return Kit(home, local_index, {"engine": "pip"})
 
 
-class _Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class has it
-        """Say nothing."""
-
-
 @pytest.fixture
 def web(tmp_path: Path) -> Iterator[tuple[Path, str]]:
     """A folder that plain HTTP serves, and its URL."""
     folder = tmp_path / "web"
     folder.mkdir()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder)))
-    server.daemon_threads = True
-    thread = Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    yield folder, f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with served(folder) as url:
+        yield folder, url
 
 
 def repository(place: Path) -> str:
