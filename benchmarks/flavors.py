@@ -49,6 +49,7 @@ NAMES = (
     "flavors_mlflow1_21/pytorch",
     "documented/fastai",
     "documented/sklearn2018",
+    "py36_mlflow0_1/iris",
 )
 WARM_RUNS = 10
 

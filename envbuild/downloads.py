@@ -1,6 +1,6 @@
 """Files of packages, fetched once and kept by what they are: their sha256.
 
-They lie in the store's ``pip/files`` and are whole or not there. Whoever fetches one gives the digests that the index
+They lie in the store's ``files`` and are whole or not there. Whoever fetches one gives the digests that the index
 states; a file that has others is never kept. Credentials are added here, at the last moment, from the indexes.
 """
 
@@ -24,6 +24,7 @@ from envbuild.files import make_private
 from envbuild.indexes import Indexes
 from envbuild.progress import Report, Step, silent
 from envbuild.redaction import redacted, secrets_of, without_userinfo
+from envbuild.settings import Settings
 
 if TYPE_CHECKING:
     import httpx
@@ -34,6 +35,17 @@ _PAUSE_SECONDS = 0.3
 _CHUNK = 2**18
 # The strongest first: one that fits is enough (PEP 503 lets an index choose).
 _ALGORITHMS = ("sha512", "sha384", "sha256", "sha224", "sha1", "md5")
+
+
+def fetch_locked(url: str, sha256: str, indexes: Indexes, settings: Settings) -> Path:
+    """A locked file, from the store or from where it lies.
+
+    :raises DownloadFailed: it cannot be had.
+    :raises HashMismatch: its content is not what was locked.
+    :raises StoreError: it cannot be kept.
+    """
+    with Downloads(indexes, settings.home, offline=settings.offline) as downloads:
+        return downloads.fetch(url, {"sha256": sha256})
 
 
 class Downloads:
@@ -132,8 +144,8 @@ class Downloads:
             wrong = _mismatch(found, digests)
             if wrong is not None:
                 raise HashMismatch(
-                    f"{self._said(url)} has {wrong} {found[wrong]}; the index says {digests[wrong]}",
-                    hint="the index serves a file that is not the one that it lists; do not install it",
+                    f"{self._said(url)} has {wrong} {found[wrong]}; listed or locked is {digests[wrong]}",
+                    hint="the index serves another file than it did or lists; do not install it",
                 )
             kept = kept_at(self.home, found["sha256"])
             os.replace(own, kept)
@@ -208,7 +220,7 @@ class Downloads:
 
 def kept_at(home: Path, sha256: str) -> Path:
     """Where a file is kept, whether it is there or not."""
-    return home / "pip" / "files" / sha256
+    return home / "files" / sha256
 
 
 def write_kept(path: Path, content: bytes) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import unquote, urldefrag, urljoin
@@ -56,6 +57,11 @@ class File:
     def version(self) -> Version | None:
         """Of which release it is; ``None`` where its name is not that of a wheel or an sdist of today."""
         return _version(self.name)
+
+    @property
+    def sha256(self) -> str | None:
+        """In hexadecimal; ``None`` where the index states none."""
+        return self.hashes.get("sha256")
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +230,7 @@ def _first_upload(files: Iterable[File]) -> datetime | None:
     return min((file.uploaded for file in files if file.uploaded is not None), default=None)
 
 
+@lru_cache(maxsize=2**16)
 def _version(file_name: str) -> Version | None:
     try:
         if file_name.endswith(".whl"):

@@ -1,25 +1,14 @@
-"""Sdists and directories as sources: fetching a locked one, and what its build asks for (PEP 517, PEP 518).
-
-Fetched sdists are kept in the store's ``sdists`` folder under their sha256; a file whose content is not that is never
-put there.
-"""
+"""Sdists and directories as sources: what their builds ask for (PEP 517, PEP 518), and their content."""
 
 from __future__ import annotations
 
-import hashlib
-import os
 import sys
 import tarfile
-import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO
 
-from envbuild import web
-from envbuild.errors import DownloadFailed, HashMismatch, LockError
-from envbuild.indexes import Indexes
-from envbuild.redaction import redacted
+from envbuild.errors import LockError
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -29,7 +18,6 @@ else:
 DEFAULT_BACKEND = "setuptools.build_meta:__legacy__"
 # What PEP 518 has a frontend assume where there is no pyproject.toml.
 _DEFAULT_REQUIRES = ("setuptools>=40.8.0",)
-_TIMEOUT_SECONDS = 120.0
 _READ_LIMIT = 4 * 2**20
 
 
@@ -48,67 +36,6 @@ class BuildSystem:
     def is_setuptools(self) -> bool:
         """Whether setuptools builds it: what its hook asks for is then known without running it."""
         return self.backend.split(":")[0] == "setuptools.build_meta" and not self.backend_path
-
-
-def fetch(url: str, sha256: str, home: Path, indexes: Indexes) -> Path:
-    """A locked file, from the store or from where it lies.
-
-    :raises DownloadFailed: it cannot be had.
-    :raises HashMismatch: its content is not what was locked.
-    """
-    kept = home / "sdists" / sha256
-    if kept.exists():
-        return kept
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    total = hashlib.sha256()
-    descriptor, name = tempfile.mkstemp(dir=kept.parent)
-    try:
-        with open(descriptor, "wb") as file:
-            _download(_with_login(url, indexes), file, total)
-        if total.hexdigest() != sha256:
-            raise HashMismatch(
-                f"{redacted(url)} has sha256 {total.hexdigest()}; {sha256} is locked",
-                hint="the index serves another file than it did; do not install it",
-            )
-        os.replace(name, kept)
-    finally:
-        Path(name).unlink(missing_ok=True)
-    return kept
-
-
-def _with_login(url: str, indexes: Indexes) -> str:
-    """A file's URL with the credentials of the index on the same host."""
-    from urllib.parse import urlsplit, urlunsplit
-
-    parts = urlsplit(url)
-    for index in indexes.logged_in().urls():
-        known = urlsplit(index)
-        if known.hostname == parts.hostname and known.port == parts.port and "@" in known.netloc:
-            return urlunsplit(parts._replace(netloc=known.netloc))
-    return url
-
-
-def _download(url: str, file: IO[bytes], total: hashlib._Hash) -> None:
-    if url.startswith("file:"):
-        from urllib.parse import unquote, urlsplit
-
-        content = Path(unquote(urlsplit(url).path)).read_bytes()
-        file.write(content)
-        total.update(content)
-        return
-    import httpx
-
-    try:
-        with (
-            web.client(timeout=_TIMEOUT_SECONDS, follow_redirects=True) as client,
-            client.stream("GET", url) as answer,
-        ):
-            answer.raise_for_status()
-            for chunk in answer.iter_bytes():
-                file.write(chunk)
-                total.update(chunk)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise DownloadFailed(f"{redacted(url)} cannot be fetched: {redacted(str(error))}") from error
 
 
 def build_system_of(source: Path) -> BuildSystem:

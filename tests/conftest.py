@@ -19,7 +19,7 @@ from kit import REPO, Kit
 from local_index import LocalIndex
 from tiny import File, write_model
 
-from envbuild import interpreters, sources, uv
+from envbuild import downloads, interpreters, uv
 from envbuild.errors import InterpreterNotFound
 from envbuild.indexes import Indexes
 from envbuild.pylock import read_lock
@@ -134,7 +134,7 @@ def build_tools(shared_home: Path) -> tuple[File, ...]:
     text = "\n".join(line for line in done.stdout.splitlines() if not line.startswith("requires-python"))
     found = []
     for package in read_lock(text, "tools", "3.8", here("3.8")).packages:
-        path = sources.fetch(package.url or "", package.sha256, shared_home, Indexes())
+        path = downloads.fetch_locked(package.url or "", package.sha256, Indexes(), options)
         found.append(File(package.file_name or "", package.name, path.read_bytes()))
     return tuple(found)
 

@@ -17,11 +17,12 @@ from urllib.parse import unquote, urlsplit
 from envbuild import uv
 from envbuild.builders import Order
 from envbuild.builders.virtualenv import timed_out
-from envbuild.dated_index import DatedIndex, IndexFile
+from envbuild.dated_index.index import DatedIndex
 from envbuild.downloads import Downloads, kept_at
 from envbuild.errors import DownloadFailed, EnvbuildError, HashMismatch
 from envbuild.lock import LockedPackage
 from envbuild.progress import Report, Step
+from envbuild.projects import File
 from envbuild.store.manifest import sha256_of
 
 _AT_ONCE = 8
@@ -101,7 +102,7 @@ class LockedFiles:
                 f"the index has {named.name} with sha256 {named.sha256}; {package.sha256} is locked",
                 hint="the index serves another file than it did; do not install it",
             )
-        chosen: IndexFile | None = same or named
+        chosen: File | None = same or named
         if chosen is None:
             raise DownloadFailed(
                 f"the locked file of {package.name} {package.version} is not to be had: no index has "

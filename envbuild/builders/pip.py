@@ -20,15 +20,16 @@ from pathlib import Path
 
 from packaging.version import Version
 
-from envbuild import faults, pip, process, system_packages, uv
+from envbuild import faults, process, system_packages, uv
 from envbuild.builders import Order
 from envbuild.builders.locked_files import LockedFiles, file_name
 from envbuild.builders.virtualenv import Batch, Installer, VirtualenvBuilder, timed_out
-from envbuild.dated_index import DatedIndex
+from envbuild.dated_index.index import DatedIndex
 from envbuild.errors import BuildError, DownloadFailed, HashMismatch, SdistFailed
 from envbuild.lock import BuildLock, LockedPackage
 from envbuild.model import parse_instant
-from envbuild.pip import Call, Tools
+from envbuild.pip import running, virtualenv
+from envbuild.pip.running import Call, Tools
 from envbuild.progress import Report, Step, silent
 from envbuild.store.manifest import sha256_of
 
@@ -67,7 +68,7 @@ class _PipInstaller:
         wanted = [package for package in (*order.lock.packages, *built_with) if _is_file(package)]
         self._fetched = LockedFiles(order, self._report, self._until).fetch(wanted)
         faults.point("fetched")
-        pip.create(order.place, order.interpreter, order.settings, self._report)
+        virtualenv.create(order.place, order.interpreter, order.settings, self._report)
         self._tools = self._unpacked()
 
     def _unpacked(self) -> Tools:
@@ -277,7 +278,7 @@ class _PipInstaller:
         )
         try:
             # Its steps are ours: what it is asked for is one thing at a time.
-            return pip.run(call, silent)
+            return running.run(call, silent)
         except process.TimedOutWaiting:
             raise timed_out(order) from None
 

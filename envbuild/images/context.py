@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from envbuild import pipeline, sources, uv
+from envbuild import downloads, pipeline, uv
 from envbuild.errors import ImageError, UsageError
 from envbuild.files import copy_part
 from envbuild.images.environment import local_parts, neutral
@@ -65,7 +65,7 @@ def _write_files(workshop: Workshop, known: Plan, folder: Path) -> None:
     indexes = pipeline.indexes_of(known.locked, workshop.settings)
     for package in _files(lock):
         workshop.report(Step("downloading", package.file_name or package.name, bytes=package.size))
-        found = sources.fetch(package.url or "", package.sha256, workshop.settings.home, indexes)
+        found = downloads.fetch_locked(package.url or "", package.sha256, indexes, workshop.settings)
         shutil.copyfile(found, folder / (package.file_name or package.name))
         workshop.report(Step("downloading", package.file_name or package.name, done=True))
 

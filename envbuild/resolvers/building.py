@@ -17,7 +17,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TypeAlias
 
-from envbuild import process, sources, uv
+from envbuild import downloads, process, sources, uv
 from envbuild.errors import LockError
 from envbuild.lock import BuildLock, LockedPackage, staged
 from envbuild.progress import Report, Step
@@ -198,8 +198,8 @@ class BuildRequirements:
     def _source(self, package: LockedPackage) -> Path:
         if package.path is not None:
             return self._stage / staged(package.path)
-        home = self._question.settings.home
-        return sources.fetch(package.url or "", package.sha256, home, self._question.indexes)
+        question = self._question
+        return downloads.fetch_locked(package.url or "", package.sha256, question.indexes, question.settings)
 
     def _by_hook(self, name: str, source: Path, system: BuildSystem) -> tuple[str, ...]:
         """What the backend's hook says, run in a virtualenv with what the source asks for."""

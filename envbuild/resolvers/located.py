@@ -92,7 +92,7 @@ def _at_address(
     demand: Demand, address: str, subdirectory: str | None, question: Question, work: Path, build: Build
 ) -> Located:
     name = PurePosixPath(unquote(urlsplit(address).path)).name or "archive"
-    with Downloads(question.indexes, question.settings.home) as downloads:
+    with Downloads(question.indexes, question.settings.home, offline=question.settings.offline) as downloads:
         try:
             kept = downloads.fetch(address)
         except DownloadFailed as error:

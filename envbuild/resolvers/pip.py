@@ -1,7 +1,7 @@
 """The pip engine: pip-compile of pip-tools, with the model's own pip under its own Python, as of a date.
 
 What it answers is versions. The file that is locked of each is the one that this pip would take: the index is asked for
-them (:class:`~envbuild.dated_index.DatedIndex`), and this pip for the tags that it knows.
+them (:class:`~envbuild.dated_index.index.DatedIndex`), and this pip for the tags that it knows.
 """
 
 from __future__ import annotations
@@ -20,13 +20,15 @@ from packaging.tags import Tag
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
-from envbuild import pip, process, target, uv
+from envbuild import process, target, uv
 from envbuild.asof import Ask
-from envbuild.dated_index import DatedIndex, IndexFile
+from envbuild.dated_index.index import DatedIndex
 from envbuild.errors import LockError, LockTimedOut
 from envbuild.lock import Lock, LockedPackage, by_name
-from envbuild.pip import Call, Tools
+from envbuild.pip import making, running
+from envbuild.pip.running import Call, Tools
 from envbuild.progress import Report, Step
+from envbuild.projects import File
 from envbuild.question import Question
 from envbuild.repairs import resolving
 from envbuild.repairs.attempt import BUILD_TOOLS, Attempt
@@ -178,7 +180,7 @@ class Bench:
         key = tuple(sorted(pins.items()))
         if key not in self._tools:
             question = self._question
-            self._tools[key] = pip.tools(
+            self._tools[key] = making.make_tools(
                 question.interpreter, pins, undated.url, question.settings, self._report, with_pip_tools=True
             )
         return self._tools[key]
@@ -206,7 +208,7 @@ class Bench:
             if file.version is not None and file.name.endswith(".whl") and file.yanked is None and self._may(file)
         ]
 
-    def _may(self, file: IndexFile) -> bool:
+    def _may(self, file: File) -> bool:
         try:
             allowed = file.requires_python is None or SpecifierSet(file.requires_python)
         except InvalidSpecifier:
@@ -327,7 +329,7 @@ class Bench:
             cwd=made.parent,
             timeout=self._question.settings.build_timeout,
         )
-        return pip.run(call, self._report)
+        return running.run(call, self._report)
 
     def _work(self) -> Path:
         self._works += 1
@@ -395,7 +397,7 @@ class Bench:
             uploaded=file.uploaded,
         )
 
-    def _file(self, name: str, version: str, terms: _Terms) -> IndexFile | None:
+    def _file(self, name: str, version: str, terms: _Terms) -> File | None:
         """The file of a release that pip takes: the wheel whose tag comes first, else the first sdist."""
         wanted, attempt = version_of(version), terms.attempt
         files = [file for file in terms.index.files(name) if file.version == wanted and self._may(file)]
@@ -422,7 +424,7 @@ def _check_tools(account: Account, tools: Tools) -> None:
         )
 
 
-def _rank(file: IndexFile, tags: Mapping[Tag, int]) -> tuple[int, tuple[int, str]] | None:
+def _rank(file: File, tags: Mapping[Tag, int]) -> tuple[int, tuple[int, str]] | None:
     """How early a wheel comes among those that fit; ``None`` for what is no wheel, or does not fit."""
     if not file.name.endswith(".whl"):
         return None

@@ -10,7 +10,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from envbuild.asof import Ask, rfc3339
-from envbuild.dated_index import DatedIndex
+from envbuild.dated_index.index import DatedIndex
 from envbuild.errors import EnvbuildError
 from envbuild.projects import Project
 from envbuild.repairs.attempt import Attempt

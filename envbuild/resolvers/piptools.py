@@ -16,9 +16,9 @@ from typing import Any
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from envbuild import pip
-from envbuild.dated_index import DatedIndex
-from envbuild.pip import Call, Tools
+from envbuild.dated_index.index import DatedIndex
+from envbuild.pip import running
+from envbuild.pip.running import Call, Tools
 from envbuild.process import Completed
 from envbuild.progress import Report
 from envbuild.settings import Settings
@@ -166,7 +166,7 @@ class Compilation:
             on_start=self.on_start,
             environ={"PIP_TOOLS_CACHE_DIR": cache, "XDG_CACHE_HOME": cache},
         )
-        done = pip.run(call, report)
+        done = running.run(call, report)
         found = json.loads(answer.read_bytes()) if answer.is_file() else {}
         building = found.get("building")
         if done.returncode != 0 or not output.is_file():
@@ -192,7 +192,7 @@ def supported_tags(tools: Tools, settings: Settings, folder: Path) -> tuple[str,
     _write_program(folder)
     answer = folder / "tags.json"
     call = Call(tools=tools, arguments=[_MODULE, str(answer)], settings=settings, cwd=folder)
-    pip.run(call, lambda step: None)
+    running.run(call, lambda step: None)
     return tuple(str(tag) for tag in json.loads(answer.read_bytes()))
 
 

@@ -6,13 +6,12 @@
     ├── uv/                              uv's cache: on the same file system, so that files are linked
     ├── bytecode/<interpreter>-3/<wheel>/  byte code, compiled once a wheel, linked into every environment
     ├── pip/                             what the engine pip keeps (:mod:`envbuild.pip`)
-    │   ├── files/<sha256>               files of packages (:mod:`envbuild.downloads`)
     │   ├── wheels/<key>/<sha256>/         wheels that were built here of locked files (:mod:`envbuild.builders.pip`)
     │   ├── pages/, addresses/           what indexes last said, for ``--offline`` alone
     │   └── tools/<key>/                 virtualenvs with a pip and pip-tools
     ├── python/                          Pythons that uv fetched
     ├── interpreters/<version>.json      where the Python of a version was found
-    ├── sdists/<sha256>                  sdists that were read for what they are built with
+    ├── files/<sha256>                   files of packages that we fetched ourselves (:mod:`envbuild.downloads`)
     ├── environments/<sha256>.yaml       curated environments that were fetched (:mod:`envbuild.override.curated`)
     ├── images/                          layers of images, and what is known of bases (:mod:`envbuild.images.shelf`)
     ├── default-index-<uv's version>     uv's own word for the index that it asks when none is given

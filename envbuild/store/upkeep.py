@@ -161,7 +161,7 @@ class Upkeep:
                 faults.point("cache cleaned")
                 self._clean_bytecode(everything=not packages)
                 if not packages:
-                    shutil.rmtree(self.home / "sdists", ignore_errors=True)
+                    shutil.rmtree(self.home / "files", ignore_errors=True)
                     shutil.rmtree(self.home / "pip", ignore_errors=True)
                     shutil.rmtree(self.home / "images" / "layers", ignore_errors=True)
         return None

@@ -30,7 +30,7 @@ from tiny import (
 )
 from waiting import eventually, running_with
 
-from envbuild import pipeline, sources, uv
+from envbuild import downloads, pipeline, uv
 from envbuild.errors import BuildError, BuildTimedOut, DownloadFailed, HashMismatch, SdistFailed
 from envbuild.indexes import Indexes
 from envbuild.pipeline import Built, Locked
@@ -59,7 +59,7 @@ def released(shared_home: Path) -> Fetched:
         text = "\n".join(line for line in done.stdout.splitlines() if not line.startswith("requires-python"))
         found = []
         for package in read_lock(text, "released", python, here(python)).packages:
-            path = sources.fetch(package.url or "", package.sha256, shared_home, Indexes())
+            path = downloads.fetch_locked(package.url or "", package.sha256, Indexes(), options)
             found.append(File(package.file_name or "", package.name, path.read_bytes()))
         return found
 
@@ -190,7 +190,7 @@ def test_a_file_that_was_damaged_where_it_is_kept_is_fetched_again(kit: Kit, alp
     locked = kit.lock(alpha)
     build(kit, locked)
     forget(kit)
-    for path in (kit.home / "pip" / "files").iterdir():
+    for path in (kit.home / "files").iterdir():
         path.write_bytes(path.read_bytes()[:-1])
     assert build(kit, locked).was_built
 

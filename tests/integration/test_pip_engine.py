@@ -13,10 +13,11 @@ from kit import REPO, Kit, codes, versions
 from local_index import LocalIndex
 from tiny import AFTER, PYTHON, File, backend, metadata, own_sdist, pyproject, sdist, setup_py, wheel
 
-from envbuild import interpreters, pip, pipeline, uv
-from envbuild.dated_index import DatedIndex
+from envbuild import interpreters, pipeline, uv
+from envbuild.dated_index.index import DatedIndex
 from envbuild.errors import IndexUnreachable, LockError, Unresolvable
 from envbuild.indexes import Indexes
+from envbuild.pip import making
 from envbuild.settings import Settings
 from envbuild.target import here
 
@@ -32,7 +33,7 @@ def tools(shared_home: Path) -> Path:
     known = Settings.from_environ({}, home=shared_home, python_downloads=False)
     found = interpreters.find(PYTHON, known)
     with DatedIndex(Indexes(), uv.default_index(shared_home), home=shared_home) as real:
-        return pip.tools(found, PINS, real.url, known, lambda step: None, with_pip_tools=True).python.parents[2]
+        return making.make_tools(found, PINS, real.url, known, lambda step: None, with_pip_tools=True).python.parents[2]
 
 
 @pytest.fixture

@@ -18,11 +18,12 @@ from local_index import LocalIndex
 from tiny import AFTER, BEFORE, File, backend, own_sdist, sdist, setup_py, wheel
 from waiting import eventually
 
-from envbuild import interpreters, pip, process, system_errors, uv
-from envbuild.dated_index import DatedIndex
+from envbuild import interpreters, process, system_errors, uv
+from envbuild.dated_index.index import DatedIndex
 from envbuild.errors import IndexUnreachable, LockError, StoreError, UsageError
 from envbuild.indexes import Indexes
-from envbuild.pip import Call, Tools
+from envbuild.pip import making, running, virtualenv
+from envbuild.pip.running import Call, Tools
 from envbuild.progress import Step
 from envbuild.settings import Settings
 from envbuild.store import Store
@@ -54,7 +55,7 @@ def get_tools(shared_home: Path) -> Iterator[GetTools]:
         def get(python: str, release: str) -> Tools:
             found = interpreters.find(python, known)
             pins = {"pip": release, **build(python)}
-            return pip.tools(found, pins, real.url, known, lambda step: None, with_pip_tools=True)
+            return making.make_tools(found, pins, real.url, known, lambda step: None, with_pip_tools=True)
 
         yield get
 
@@ -72,7 +73,7 @@ def call(tools: Tools, index: DatedIndex, place: Path, *words: str, **more: Any)
     report = more.pop("report", lambda step: None)
     known = settings(place / "home")
     asked = Call(tools=tools, arguments=words, settings=known, index_url=index.url, cwd=place, timeout=300, **more)
-    return pip.run(asked, report)
+    return running.run(asked, report)
 
 
 def compiled(tools: Tools, index: DatedIndex, place: Path, *lines: str) -> str:
@@ -265,7 +266,7 @@ def test_a_pip_that_takes_too_long_is_stopped(
     words = ("pip", "download", "own")
     asked = Call(tools=get_tools("3.6", "19.0.3"), arguments=words, settings=known, index_url=index.url, timeout=2.0)
     with pytest.raises(process.TimedOutWaiting):
-        pip.run(asked, lambda step: None)
+        running.run(asked, lambda step: None)
     local_index.open.set()
 
 
@@ -278,7 +279,7 @@ def test_without_an_index_nobody_is_asked(get_tools: GetTools, tmp_path: Path) -
         (("pip", "install", "--target", "place", "six"), 1),
     ):
         asked = Call(tools=get_tools("3.6", "19.0.3"), arguments=words, settings=known, cwd=tmp_path, timeout=60)
-        assert pip.run(asked, lambda step: None).returncode == expected
+        assert running.run(asked, lambda step: None).returncode == expected
 
 
 # Both engines see the same
@@ -307,8 +308,8 @@ def test_uv_sees_the_same_as_of_the_cut(local_index: LocalIndex, tmp_path: Path,
 MAKING = """
 import os, signal, sys
 from pathlib import Path
-from envbuild import faults, interpreters, pip
-from envbuild.dated_index import DatedIndex
+from envbuild import faults, interpreters
+from envbuild.dated_index.index import DatedIndex
 from envbuild.indexes import Indexes
 from envbuild.settings import Settings
 
@@ -322,7 +323,7 @@ known = Settings.from_environ({}, home=Path(sys.argv[1]), python_downloads=False
 with DatedIndex(Indexes(main=sys.argv[2]), "", home=known.home) as index:
     python = interpreters.find("3.8", known)
     report = lambda step: print("report:", step.phase, flush=True)
-    made = pip.tools(python, PINS, index.url, known, report, with_pip_tools=False)
+    made = making.make_tools(python, PINS, index.url, known, report, with_pip_tools=False)
     print("made:", made.python)
 """
 
@@ -347,7 +348,7 @@ def make_here(home: Path, url: str, **more: Any) -> Tools:
     known = settings(home, **more)
     with DatedIndex(Indexes(main=url), "", home=home, offline=known.offline) as index:
         python = interpreters.find("3.8", known)
-        return pip.tools(python, PINS, index.url, known, lambda step: None, with_pip_tools=False)
+        return making.make_tools(python, PINS, index.url, known, lambda step: None, with_pip_tools=False)
 
 
 def installed(tools: Tools) -> set[str]:
@@ -414,7 +415,7 @@ def test_what_is_not_pinned_is_the_newest_that_fits_the_python(local_index: Loca
     local_index.said["pip-21.0-py3-none-any.whl"] = {"yanked": "broken"}
     known = settings(home)
     with DatedIndex(Indexes(main=local_index.url), "", home=home) as index:
-        found = pip._pinned({"wheel": "0.2"}, index.url, interpreters.find("3.8", known))
+        found = making._pinned({"wheel": "0.2"}, index.url, interpreters.find("3.8", known))
     assert found == {"pip": "20.0", "setuptools": "50.0", "wheel": "0.2"}
 
 
@@ -428,14 +429,14 @@ def test_what_the_index_does_not_have_is_said(local_index: LocalIndex, pip_alone
             ({**PINS, "setuptools": "1"}, "setuptools==1, wheel==0.38.4 cannot be installed", "--engine uv"),
         ):
             with pytest.raises(LockError, match=words) as caught:
-                pip.tools(python, pins, index.url, known, lambda step: None, with_pip_tools=False)
+                making.make_tools(python, pins, index.url, known, lambda step: None, with_pip_tools=False)
             assert hint in (caught.value.hint or "")
     local_index.status = 503
     with (
         DatedIndex(Indexes(main=local_index.url), "", home=home) as index,
         pytest.raises(IndexUnreachable, match="answers 503 for pip"),
     ):
-        pip.tools(python, {}, index.url, known, lambda step: None, with_pip_tools=False)
+        making.make_tools(python, {}, index.url, known, lambda step: None, with_pip_tools=False)
 
 
 @pytest.mark.parametrize(("python", "release"), [("3.8", "7.1"), ("3.6", "22.0"), ("3.6", "24.0")])
@@ -443,7 +444,7 @@ def test_a_pip_that_no_pip_tools_fits_is_said(home: Path, python: str, release: 
     known = settings(home)
     pins = {**PINS, "pip": release}
     with pytest.raises(LockError, match=f"no pip-tools works with pip {release} under Python {python}") as caught:
-        pip.tools(interpreters.find(python, known), pins, "", known, lambda step: None, with_pip_tools=True)
+        making.make_tools(interpreters.find(python, known), pins, "", known, lambda step: None, with_pip_tools=True)
     assert "--engine uv" in (caught.value.hint or "")
 
 
@@ -451,13 +452,13 @@ def test_without_virtualenv_the_extra_is_named(home: Path, monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, "virtualenv", None)  # type: ignore[arg-type]
     known = settings(home)
     with pytest.raises(UsageError, match="virtualenv is not installed") as caught:
-        pip.tools(interpreters.find("3.8", known), PINS, "", known, lambda step: None, with_pip_tools=False)
+        making.make_tools(interpreters.find("3.8", known), PINS, "", known, lambda step: None, with_pip_tools=False)
     assert "envbuild[pip]" in (caught.value.hint or "")
 
 
 def test_a_bare_virtualenv_holds_nothing_and_leaves_nothing_beside_it(home: Path, tmp_path: Path) -> None:
     known = settings(home)
-    pip.create(tmp_path / "own", interpreters.find("3.6", known), known, lambda step: None)
+    virtualenv.create(tmp_path / "own", interpreters.find("3.6", known), known, lambda step: None)
     (packages,) = (tmp_path / "own" / "lib" / "python3.6").iterdir()
     assert {path.name for path in packages.iterdir()} <= {"_virtualenv.py", "_virtualenv.pth"}
     assert not any(path.name.startswith("envbuild-virtualenv-") for path in tmp_path.parent.iterdir())

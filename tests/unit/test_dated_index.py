@@ -24,7 +24,7 @@ from local_index import LocalIndex
 from tiny import File, sdist, wheel
 from waiting import eventually
 
-from envbuild.dated_index import DatedIndex
+from envbuild.dated_index.index import DatedIndex
 from envbuild.errors import DownloadFailed, HashMismatch, IndexUnreachable
 from envbuild.indexes import Indexes
 from envbuild.projects import files_in_html
@@ -204,8 +204,8 @@ def test_files_go_through_us_and_are_kept_by_their_sha256(local_index: LocalInde
     index = dated()
     url = address(index, OLD.name)
     assert [get(url)[2], get(url)[2]] == [OLD.content] * 2
-    assert [path.name for path in (home / "pip" / "files").iterdir()] == [OLD.sha256]
-    assert index.fetch(index.files("own")[0]) == home / "pip" / "files" / OLD.sha256
+    assert [path.name for path in (home / "files").iterdir()] == [OLD.sha256]
+    assert index.fetch(index.files("own")[0]) == home / "files" / OLD.sha256
     assert get(address(dated(), OLD.name))[2] == OLD.content
     assert sum(OLD.name in path for path in local_index.requests) == 1
 
@@ -235,7 +235,7 @@ def test_a_file_that_is_not_the_listed_one_is_neither_passed_on_nor_kept(
     status, _, said = get(address(index, OLD.name))
     assert status == 502
     assert OLD.sha256 in said.decode()
-    assert list((home / "pip" / "files").iterdir()) == []
+    assert list((home / "files").iterdir()) == []
     assert [f"{refusal}\n" for refusal in index.refusals] == [said.decode()]
     with pytest.raises(HashMismatch, match=YOUNG.sha256):
         index.fetch(index.files("own")[0])
@@ -281,7 +281,7 @@ def test_two_processes_that_fetch_the_same_file_leave_it_whole(local_index: Loca
     eventually(lambda: len(local_index.requests) == 2, "both ask")
     local_index.open.set()
     assert [child.communicate(timeout=60)[0].strip() for child in both] == ["3000000"] * 2
-    (kept,) = (home / "pip" / "files").iterdir()
+    (kept,) = (home / "files").iterdir()
     assert hashlib.sha256(kept.read_bytes()).hexdigest() == file.sha256
 
 

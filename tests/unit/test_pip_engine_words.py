@@ -9,11 +9,11 @@ from types import MappingProxyType
 import pytest
 from packaging.version import Version
 
-from envbuild.dated_index import DatedIndex
+from envbuild.dated_index.index import DatedIndex
 from envbuild.indexes import Indexes
 from envbuild.interpreters import Interpreter
 from envbuild.lock import LockedPackage
-from envbuild.pip import Tools
+from envbuild.pip.running import Tools
 from envbuild.process import Completed
 from envbuild.projects import Project
 from envbuild.repairs.attempt import Attempt, not_built
