@@ -56,8 +56,9 @@ class PipTools:
 _PIP_TOOLS = (
     PipTools(pips=">=8.1.2,<20.1", release="4.5.1", needs=_CLICK_7),
     PipTools(pips=">=20.1,<21.1", release="5.5.0", needs=_CLICK_7),
+    # The first that leaves resolving to pip, where both can.
+    PipTools(pips=">=21.2,<22.2", release="6.8.0", needs=_BUILD, pythons=">=3.7"),
     PipTools(pips=">=21.1,<22", release="6.4.0", needs=_PEP517),
-    PipTools(pips=">=22,<22.2", release="6.8.0", needs=_BUILD, pythons=">=3.7"),
     PipTools(pips=">=22.2,<25.1", release="7.4.1", needs=_BUILD_1, pythons=">=3.8"),
     # The last for Python 3.7; the pips after these, up to the last one for that Python (24.0), have none.
     PipTools(pips=">=22.2,<23.2", release="6.14.0", needs=_BUILD, pythons="==3.7.*"),

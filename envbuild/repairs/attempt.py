@@ -40,6 +40,8 @@ class Attempt:
     notices: tuple[Notice, ...] = ()
     overrides: tuple[str, ...] = ()
     """Requirements that count in place of whatever any package says of theirs."""
+    bounds: tuple[str, ...] = ()
+    """Constraints beside the deployer's and the model's."""
     wheels_only: frozenset[str] = frozenset()
     sdists_too: frozenset[str] = frozenset()
     """Compiled packages that have no wheel here."""

@@ -5,7 +5,7 @@ Order matters: a rule that is sure of its cause comes before one that guesses it
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timezone
 
@@ -13,7 +13,7 @@ from packaging.version import Version
 
 from envbuild.model import Notice
 from envbuild.question import Question
-from envbuild.repairs import absences, dates, pins, pythons, wheels
+from envbuild.repairs import absences, bounds, dates, pins, pythons, wheels
 from envbuild.repairs.attempt import BUILD_FLOOR, BUILD_TOOLS, AnotherPython, Attempt, Failure
 from envbuild.repairs.packages import BROKEN_METADATA, COMPILED, HARD_TO_BUILD
 from envbuild.repairs.rules import Switch
@@ -85,6 +85,15 @@ def next_attempt(failure: Failure, switch: Switch) -> Attempt | None:
         if switch.allows(name) and (following := rule(failure)) is not None:
             return following
     return None
+
+
+def better_attempts(attempt: Attempt, versions: Mapping[str, str], switch: Switch) -> Iterator[Attempt]:
+    """What to try in place of an answer that cannot work, the best first; empty where nothing is known against it.
+
+    :param versions: what was resolved, by name.
+    """
+    if switch.allows("numba-bound"):
+        yield from bounds.numba_bound(attempt, versions)
 
 
 def offers(failure: Failure, switch: Switch) -> tuple[Notice, ...]:

@@ -29,6 +29,7 @@ _SAFE = (
     "local-version",
     "mlflow-not-on-index",
     "no-upload-times",
+    "numba-bound",
     "pins-as-they-are",
     "python-by-wheels",
     "setuptools-added",

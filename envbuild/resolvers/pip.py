@@ -34,7 +34,7 @@ from envbuild.repairs import resolving
 from envbuild.repairs.attempt import BUILD_TOOLS, Attempt
 from envbuild.repairs.rules import Switch
 from envbuild.requirement import Demand, version_of
-from envbuild.resolvers import located, pip_words, standins
+from envbuild.resolvers import located, pip_words, piptools, standins
 from envbuild.resolvers.accelerated import accelerated, with_tensorflow
 from envbuild.resolvers.asking import noting_removed, with_dependencies
 from envbuild.resolvers.building import BuildRequirements
@@ -58,7 +58,7 @@ from envbuild.sources import BuildSystem
 Packages: TypeAlias = "tuple[LockedPackage, ...]"
 # pip 10 isolates builds (PEP 518), pip 19 asks backends (PEP 517).
 _ISOLATES, _ASKS_BACKENDS = Version("10"), Version("19")
-_MAX_RELAXED = 20
+_MAX_RUNS = 20
 
 
 class PipResolver:
@@ -140,6 +140,7 @@ class Bench:
         self._question = question
         self._folder = folder
         self._standins = folder / "standins"
+        self._run_folder = folder / "run"
         self._last: _Terms | None = None
         self._report = report
         self._stack = ExitStack()
@@ -233,11 +234,11 @@ class Bench:
         # Side by side, where pip asks for one after the other.
         self.index(attempt).read(one.name for one in attempt.demands if one.kind == "index" and one.name is not None)
         self._last = terms = self._terms(attempt)
-        for _ in range(_MAX_RELAXED):
+        for _ in range(_MAX_RUNS):
             lines = self._demand_lines(terms)
             stood_in = {name for name, _ in self._relaxed} | {one.metadata.name for one in self._located.values()}
             account = self._run(terms, lines, self._constraint_lines(attempt), stood_in)
-            if account.resolved or not self._relax(account, terms):
+            if account.resolved or not (self._relax(account, terms) or self._describe(account, terms)):
                 break
         if not account.resolved and account.done.returncode != 0:
             _check_tools(account, terms.tools)
@@ -265,7 +266,7 @@ class Bench:
     ) -> Account:
         """:param stood_in: the names of the packages that have stand-ins."""
         settings, attempt = self._question.settings, terms.attempt
-        folder = self._folder / "run"
+        folder = self._run_folder
         folder.mkdir(exist_ok=True)
         (folder / "constraints.in").write_text("\n".join(constraints) + "\n", encoding="utf-8")
         options = ["-c constraints.in"]
@@ -319,11 +320,11 @@ class Bench:
             self._located[demand.text] = found
         return self._located[demand.text]
 
-    def _wheel(self, source: Path, made: Path, terms: _Terms) -> process.Completed:
+    def _wheel(self, source: Path, made: Path, terms: _Terms, *options: str) -> process.Completed:
         """A source made into a wheel by pip."""
         call = Call(
             tools=terms.tools,
-            arguments=["pip", "wheel", "--no-deps", "--wheel-dir", str(made), str(source)],
+            arguments=["pip", "wheel", "--no-deps", *options, "--wheel-dir", str(made), str(source)],
             settings=self._question.settings,
             index_url=terms.index.url,
             cwd=made.parent,
@@ -337,7 +338,7 @@ class Bench:
 
     def _constraint_lines(self, attempt: Attempt) -> list[str]:
         # What counts in place of what packages ask for binds them here; what they ask for is taken out where it must be.
-        return [*(one.text for one in self._question.spec.constraints), *attempt.overrides]
+        return [*(one.text for one in self._question.spec.constraints), *attempt.bounds, *attempt.overrides]
 
     def _relax(self, account: Account, terms: _Terms) -> bool:
         """Take out of the releases in the way what they ask of packages that are overridden; whether there were any."""
@@ -350,23 +351,61 @@ class Bench:
                 continue
             metadata = self._metadata_of(name, version, terms)
             if metadata is not None:
-                self._relaxed[name, version] = metadata
-                standins.write(metadata.without(names), self._standins)
+                self._stand_in(metadata, names, name, version)
                 more = True
         return more
+
+    def _describe(self, account: Account, terms: _Terms) -> bool:
+        """Give pip a stand-in for the sdist that could not say what it needs; whether there is something new.
+
+        As uv has it, a wheel of the release says it, for whatever platform it is. Else its build backend is asked as
+        the build will ask it (PEP 517), where pip itself runs a ``setup.py`` without one.
+        """
+        name, version = pip_words.not_built(account) or ("", "")
+        if not version or (name, version) in self._relaxed:
+            return False
+        metadata = self._in_any_wheel(name, version, terms) or self._by_backend(name, version, terms)
+        if metadata is None:
+            return False
+        self._stand_in(metadata, {_name_of(line) for line in terms.attempt.overrides}, name, version)
+        return True
+
+    def _stand_in(self, metadata: Metadata, overridden: Collection[str], name: str, version: str) -> None:
+        self._relaxed[name, version] = metadata
+        standins.write(metadata.without(overridden), self._standins)
+        piptools.forget(self._run_folder, name, version)
+
+    def _in_any_wheel(self, name: str, version: str, terms: _Terms) -> Metadata | None:
+        wanted = version_of(version)
+        wheels = [one for one in terms.index.files(name) if one.version == wanted and one.name.endswith(".whl")]
+        # What is small to fetch first.
+        for file in sorted(wheels, key=lambda file: (file.metadata is None, file.size or 0))[:1]:
+            if file.metadata is not None:
+                return standins.read_text(file.name, terms.index.fetch_metadata(file).read_text("utf-8", "replace"))
+            return standins.read_wheel(terms.index.fetch(file))
+        return None
+
+    def _by_backend(self, name: str, version: str, terms: _Terms) -> Metadata | None:
+        file = self._file(name, version, terms)
+        if file is None or file.name.endswith(".whl") or Version(terms.tools.pip) < _ASKS_BACKENDS:
+            return None
+        return self._built(file, terms, "--use-pep517")
 
     def _metadata_of(self, name: str, version: str, terms: _Terms) -> Metadata | None:
         file = self._file(name, version, terms)
         if file is None:
             return None
-        path = terms.index.fetch(file)
         if file.name.endswith(".whl"):
-            return standins.read_wheel(path)
+            return standins.read_wheel(terms.index.fetch(file))
+        return self._built(file, terms)
+
+    def _built(self, file: File, terms: _Terms, *options: str) -> Metadata | None:
+        """What the wheel says that an sdist makes; ``None``: it makes none."""
         work = self._work()
         work.mkdir(parents=True)
         source = work / file.name
-        source.symlink_to(path)
-        self._wheel(source, work / "wheel", terms)
+        source.symlink_to(terms.index.fetch(file))
+        self._wheel(source, work / "wheel", terms, *options)
         made = next((work / "wheel").glob("*.whl"), None)
         return None if made is None else standins.read_wheel(made)
 

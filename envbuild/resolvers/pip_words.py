@@ -155,6 +155,16 @@ def _shown(versions: list[Version]) -> str:
     return ", ".join(shown) if len(shown) == len(versions) else f"…, {', '.join(shown)}"
 
 
+def not_built(account: Account) -> tuple[str, str] | None:
+    """The name and the version of the sdist that could not be asked what it needs, where that is what failed."""
+    name, file = account.building or ("", "")
+    failed = {kind for kind, _ in account.errors} & {*_NOT_BUILT}
+    if not failed or file.endswith(".whl") or _lacking(account):
+        return None
+    version = _version_in(file, name)
+    return (str(canonicalize_name(name)), version) if version else None
+
+
 def _not_built(account: Account, classes: set[str]) -> Iterator[str]:
     """The failure of a source, or of a file's metadata, with the end of what was said."""
     name, file = account.building or ("", "")

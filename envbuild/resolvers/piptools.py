@@ -187,6 +187,20 @@ def _write_program(folder: Path) -> None:
     (folder / f"{_MODULE}.py").write_text(_PROGRAM, encoding="utf-8")
 
 
+def forget(folder: Path, name: str, version: str) -> None:
+    """Take out of a folder what pip-tools learned there of a release: it asks for that no more, whatever else is there.
+
+    Its own resolver, which it has beside pips before 22, keeps what each release needs by name and version.
+    """
+    for path in (folder / "cache").rglob("depcache-*.json"):
+        content = json.loads(path.read_bytes())
+        for known, versions in content.get("dependencies", {}).items():
+            if canonicalize_name(known) == name:
+                for own in [one for one in versions if one.partition("[")[0] == version]:
+                    del versions[own]
+        path.write_text(json.dumps(content), encoding="utf-8")
+
+
 def supported_tags(tools: Tools, settings: Settings, folder: Path) -> tuple[str, ...]:
     """The tags of the wheels that a pip takes, best first: an old one knows fewer than its Python could use."""
     _write_program(folder)

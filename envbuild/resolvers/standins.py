@@ -56,6 +56,14 @@ def read_wheel(path: Path) -> Metadata:
             text = archive.read(member).decode("utf-8", "replace")
     except (OSError, zipfile.BadZipFile, StopIteration, RuntimeError) as error:
         raise LockError(f"{path.name} is no wheel that can be read") from error
+    return read_text(path.name, text)
+
+
+def read_text(file_name: str, text: str) -> Metadata:
+    """The metadata of a wheel as it is written (core metadata).
+
+    :raises LockError: it says no version.
+    """
     fields = HeaderParser().parsestr(text)
     try:
         return Metadata(
@@ -66,7 +74,7 @@ def read_wheel(path: Path) -> Metadata:
             requires_python=fields["Requires-Python"],
         )
     except ValueError as error:
-        raise LockError(f"{path.name} says no version of itself: {error}") from error
+        raise LockError(f"{file_name} says no version of itself: {error}") from error
 
 
 def _is_metadata(member: str) -> bool:

@@ -38,6 +38,7 @@ class Answer:
     """What it said when it failed, in the form that the rules read: uv's."""
 
 
+Packages: TypeAlias = "tuple[LockedPackage, ...]"
 Compile: TypeAlias = "Callable[[Attempt], Answer]"
 Explain: TypeAlias = "Callable[[str, Attempt, Iterable[Demand]], LockError]"
 
@@ -69,7 +70,7 @@ def copy_local_parts(question: Question, stage: Path) -> None:
 
 def resolved(
     question: Question, attempt: Attempt, ask: Ask, compiled: Compile, explain: Explain
-) -> tuple[tuple[LockedPackage, ...], Attempt]:
+) -> tuple[Packages, Attempt]:
     """The packages that a try comes to, or one that a rule made of it.
 
     :param compiled: one run of the engine.
@@ -80,7 +81,7 @@ def resolved(
     for _ in range(_MAX_ATTEMPTS):
         answer = compiled(attempt)
         if answer.packages is not None:
-            return answer.packages, attempt
+            return _bettered(answer.packages, attempt, switch, compiled)
         failure = Failure(attempt=attempt, words=answer.words, question=question, ask=ask)
         following = resolving.next_attempt(failure, switch)
         if following is None:
@@ -88,6 +89,16 @@ def resolved(
         attempt = following
     bounds = [one for one in question.spec.constraints if one.origin == "override"]
     raise _with_offers(explain(answer.words, attempt, bounds), failure, switch)
+
+
+def _bettered(packages: Packages, attempt: Attempt, switch: Switch, compiled: Compile) -> tuple[Packages, Attempt]:
+    """The answer, or a better one where something is known against it."""
+    versions = {one.name: one.version for one in packages if one.version is not None}
+    for following in resolving.better_attempts(attempt, versions, switch):
+        found = compiled(following).packages
+        if found is not None:
+            return found, following
+    return packages, attempt
 
 
 def _with_offers(error: LockError, failure: Failure, switch: Switch) -> LockError:

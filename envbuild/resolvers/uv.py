@@ -160,7 +160,7 @@ def _write(path: Path, lines: Iterable[str]) -> None:
 def _arguments(question: Question, attempt: Attempt, stage: Path) -> list[str]:
     """The arguments of a run that resolves the lines in ``requirements.in``."""
     settings = question.settings
-    _write(stage / "constraints.in", (constraint.text for constraint in question.spec.constraints))
+    _write(stage / "constraints.in", [*(constraint.text for constraint in question.spec.constraints), *attempt.bounds])
     arguments = ["pip", "compile", "requirements.in", "--constraints", "constraints.in", "--no-header"]
     python = attempt.python or _full(question.spec.python.text)
     arguments += ["--python", question.interpreter.executable, "--python-version", python]

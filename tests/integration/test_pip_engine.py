@@ -199,6 +199,49 @@ def test_an_sdist_that_says_nothing_of_itself_is_said_with_its_words(kit: Kit, m
     assert any("pg_config" in line for line in failure.value.details)
 
 
+def test_an_sdist_that_says_nothing_is_known_by_a_wheel_for_other_machines(kit: Kit, make_model: MakeModel) -> None:
+    script = {"setup.py": "raise SystemExit('no compiler')\n"}
+    other = wheel("alpha", "1.0", tag="cp38-cp38-win_amd64", requires=["beta"])
+    kit.index.add(sdist("alpha", "1.0", script), other, wheel("beta", "1.0"), wheel("beta", "2.0", uploaded=AFTER))
+    locked = kit.lock(make_model(pip=["alpha==1.0"]))
+    assert versions(locked) == {"alpha": "1.0", "beta": "1.0"}
+    (alpha,) = (one for one in locked.lock.packages if one.name == "alpha")
+    assert (alpha.kind, alpha.file_name) == ("sdist", "alpha-1.0.tar.gz")
+
+
+def test_a_setup_script_that_fails_by_itself_is_asked_through_its_backend(
+    kit: Kit, make_model: MakeModel, build_tools: tuple[File, ...]
+) -> None:
+    before = "import sys\nif 'setuptools.build_meta' not in sys.modules:\n    raise SystemExit('not like this')\n"
+    script = setup_py("alpha", "1.0", "install_requires=['beta']", before=before)
+    kit.index.files = [file for file in kit.index.files if file not in NAMED]
+    kit.index.add(*build_tools, sdist("alpha", "1.0", {"setup.py": script, "alpha.py": ""}), wheel("beta", "1.0"))
+    assert versions(kit.lock(make_model(pip=["alpha==1.0"]))) == {"alpha": "1.0", "beta": "1.0"}
+
+
+@pytest.mark.slow
+def test_what_is_overridden_is_asked_for_anew_by_a_resolver_that_remembers(
+    kit: Kit, make_model: MakeModel, shared_home: Path
+) -> None:
+    # pip-tools 5.5 resolves by itself, and keeps what it learned of a release from run to run.
+    pins = {"pip": "20.2.4", "setuptools": "40.8.0", "wheel": "0.33.1"}
+    known = Settings.from_environ({}, home=shared_home, python_downloads=False)
+    with DatedIndex(Indexes(), uv.default_index(shared_home), home=shared_home) as real:
+        making.make_tools(
+            interpreters.find("3.6", known), pins, real.url, known, lambda step: None, with_pip_tools=True
+        )
+    kit.index.files = [file for file in kit.index.files if file not in NAMED]
+    kit.index.add(
+        *(wheel(name, version) for name, version in pins.items()),
+        wheel("alpha", "1.0", requires=["beta>=2"]),
+        wheel("gamma", "1.0", requires=["delta>=2"]),
+        *(wheel(name, version) for name in ("beta", "delta") for version in ("1.0", "2.0")),
+    )
+    locked = kit.lock(make_model(python="3.6", pip=["alpha==1.0", "beta==1.0", "gamma==1.0", "delta==1.0"]))
+    assert "pins-as-they-are" in codes(locked)
+    assert versions(locked) == {"alpha": "1.0", "beta": "1.0", "gamma": "1.0", "delta": "1.0"}
+
+
 def test_an_index_that_fails_is_no_contradiction(kit: Kit, make_model: MakeModel) -> None:
     kit.index.status = 503
     with pytest.raises(IndexUnreachable, match="503"):

@@ -128,6 +128,39 @@ def test_a_safe_rule_mends_what_fails_without_it_and_the_lock_says_so(
         assert "--allow-repair pins-as-they-are" in (failure.value.hint or "")
 
 
+OLD_NUMBA, NEW_NUMBA = wheel("numba", "0.53.1", requires=["numpy"]), wheel("numba", "0.56.4", requires=["numpy<1.24"])
+
+
+@pytest.mark.parametrize(
+    ("numbas", "asked", "found", "is_mended"),
+    [
+        ([OLD_NUMBA, NEW_NUMBA], ["numpy", "shap"], {"numpy": "1.23.5", "numba": "0.56.4"}, True),
+        ([OLD_NUMBA], ["numpy", "shap"], {"numpy": "1.20.3", "numba": "0.53.1"}, True),
+        ([OLD_NUMBA], ["numpy==1.24.1", "numba==0.53.1"], {"numpy": "1.24.1", "numba": "0.53.1"}, False),
+        ([OLD_NUMBA], ["numpy<1.21", "shap"], {"numpy": "1.20.3", "numba": "0.53.1"}, False),
+    ],
+    ids=["a newer numba", "an older numpy", "pinned so", "nothing against it"],
+)
+def test_a_numba_that_does_not_say_which_numpy_it_takes_is_not_put_beside_another(
+    kit: Kit,
+    make_model: MakeModel,
+    numbas: list[File],
+    asked: list[str],
+    found: dict[str, str],
+    *,
+    is_mended: bool,
+) -> None:
+    kit.index.add(*(wheel("numpy", version) for version in ("1.20.3", "1.23.5", "1.24.1")))
+    kit.index.add(*numbas, wheel("shap", "0.41.0", requires=["numba", "numpy"]))
+    model = make_model(pip=asked)
+    locked = kit.lock(model)
+    assert {name: version for name, version in versions(locked).items() if name != "shap"} == found
+    assert codes(locked) == ["numba-bound"] * is_mended
+    plain = kit.lock(model, update=True, deny_repair=("numba-bound",))
+    assert ("0.53.1" if is_mended else found["numba"]) == versions(plain)["numba"]
+    assert codes(plain) == []
+
+
 @pytest.mark.parametrize(
     ("pip", "changes"),
     [
