@@ -5,8 +5,11 @@ from __future__ import annotations
 import sys
 import tarfile
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+
+import tomli_w
 
 from envbuild.errors import LockError
 
@@ -57,6 +60,18 @@ def build_system_of(source: Path) -> BuildSystem:
         backend_path=tuple(str(path) for path in table.get("backend-path", ())),
         asks_more=asks_more,
     )
+
+
+def have_it_require(source: Path, more: Sequence[str]) -> None:
+    """Have a directory's ``pyproject.toml`` say that it is built with more than it says (PEP 518).
+
+    :raises LockError: its pyproject.toml is damaged.
+    """
+    system, path = build_system_of(source), source / "pyproject.toml"
+    table = tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    said = {"requires": [*system.requires, *more], "build-backend": system.backend}
+    table["build-system"] = {**said, "backend-path": list(system.backend_path)} if system.backend_path else said
+    path.write_text(tomli_w.dumps(table), encoding="utf-8")
 
 
 def _read_member(source: Path, name: str) -> str | None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from envbuild import system_packages, uv
-from envbuild.errors import DownloadFailed, ImageError, RegistryRefused, SdistFailed
+from envbuild.errors import BuildError, DownloadFailed, ImageError, RegistryRefused, SdistFailed
 from envbuild.images.config import ImageConfig
 from envbuild.images.container import Box, Container, spooled
 from envbuild.images.daemon import Found
@@ -177,16 +177,26 @@ def _environment_layer(workshop: Workshop, order: EnvironmentOrder, folder: Path
     git = any(package.kind == "vcs" for package in order.lock.packages)
     ground = with_tools(workshop, order.ground, ("git",)) if git else order.ground
     try:
-        return _built(workshop, order, ground, folder)
+        return _built_by_uv(workshop, order, ground, folder)
     except SdistFailed as error:
         tools = system_packages.to_build_with(error.hint)
         if not tools or workshop.settings.offline:
             raise
         workshop.report(Step("building", f"once more, with {', '.join(tools)}"))
-        return _built(workshop, order, with_tools(workshop, ground, tools), folder)
+        return _built_by_uv(workshop, order, with_tools(workshop, ground, tools), folder)
     except DownloadFailed as error:
         network = workshop.settings.build_network
         error.hint = f"{error.hint}; the building container's network is {network!r} (--network names another)"
+        raise
+
+
+def _built_by_uv(workshop: Workshop, order: EnvironmentOrder, ground: Ground, folder: Path) -> tuple[Layer, Marker]:
+    try:
+        return _built(workshop, order, ground, folder)
+    except BuildError as error:
+        if order.lock.origin.engine == "pip" and not isinstance(error, DownloadFailed):
+            said = "pip made this lock, and images are built by uv (docs/engines.md): a lock of --engine uv may do"
+            error.hint = said if error.hint is None else f"{error.hint}; {said}"
         raise
 
 

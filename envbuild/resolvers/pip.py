@@ -20,7 +20,7 @@ from packaging.tags import Tag
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
-from envbuild import process, target, uv
+from envbuild import process, sources, target, uv
 from envbuild.asof import Ask
 from envbuild.dated_index.index import DatedIndex
 from envbuild.errors import LockError, LockTimedOut
@@ -389,7 +389,7 @@ class Bench:
         file = self._file(name, version, terms)
         if file is None or file.name.endswith(".whl") or Version(terms.tools.pip) < _ASKS_BACKENDS:
             return None
-        return self._built(file, terms, "--use-pep517")
+        return self._built(file, terms, "--use-pep517", needs=terms.attempt.build_needs.get(name, ()))
 
     def _metadata_of(self, name: str, version: str, terms: _Terms) -> Metadata | None:
         file = self._file(name, version, terms)
@@ -399,12 +399,18 @@ class Bench:
             return standins.read_wheel(terms.index.fetch(file))
         return self._built(file, terms)
 
-    def _built(self, file: File, terms: _Terms, *options: str) -> Metadata | None:
-        """What the wheel says that an sdist makes; ``None``: it makes none."""
+    def _built(self, file: File, terms: _Terms, *options: str, needs: Sequence[str] = ()) -> Metadata | None:
+        """What the wheel says that an sdist makes; ``None``: it makes none.
+
+        :param needs: what it is built with beside what it says itself.
+        """
         work = self._work()
         work.mkdir(parents=True)
         source = work / file.name
         source.symlink_to(terms.index.fetch(file))
+        if needs:
+            source = sources.unpack(source, work / "source")
+            sources.have_it_require(source, needs)
         self._wheel(source, work / "wheel", terms, *options)
         made = next((work / "wheel").glob("*.whl"), None)
         return None if made is None else standins.read_wheel(made)

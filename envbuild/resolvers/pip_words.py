@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable, Iterator
 
@@ -43,6 +44,8 @@ _INVALID = (
 )
 _LACKS = re.compile(r"(?:No matching distribution found for|satisfies the requirement|version that matches) ([^\n(]+)")
 _FROM = re.compile(r"\(from ([A-Za-z0-9][\w.-]*==[^\s>),-]+)")
+# pips from 20.3 to 21.2 say so and look on, and in the end that there is no such release.
+_DISCARDED = re.compile(r"Discarding (?:\S*/)?([^/\s#]+\.(?:tar\.\w+|tgz|zip))[#\s]")
 _LAST_LINES = 40
 
 
@@ -55,7 +58,9 @@ def in_uvs_form(account: Account, attempt: Attempt, index: DatedIndex, ask: Ask)
     said = [f"Failed to fetch: {words}" for words in index.refusals]
     classes = {kind for kind, _ in account.errors}
     lacking = _lacking(account)
-    if lacking:
+    if (discarded := _discarded(account)) is not None:
+        said += [f"Failed to build `{discarded[0]}=={discarded[1]}`", *_tail(account)]
+    elif lacking:
         said += [line for text, parent in lacking for line in _missing(text, parent, attempt, index, ask)]
         said.append("the requirements are unsatisfiable")
     elif account.building is not None and classes & {*_NOT_BUILT, *_INVALID}:
@@ -157,12 +162,27 @@ def _shown(versions: list[Version]) -> str:
 
 def not_built(account: Account) -> tuple[str, str] | None:
     """The name and the version of the sdist that could not be asked what it needs, where that is what failed."""
+    if (discarded := _discarded(account)) is not None:
+        return discarded
     name, file = account.building or ("", "")
     failed = {kind for kind, _ in account.errors} & {*_NOT_BUILT}
     if not failed or file.endswith(".whl") or _lacking(account):
         return None
     version = _version_in(file, name)
     return (str(canonicalize_name(name)), version) if version else None
+
+
+def _discarded(account: Account) -> tuple[str, str] | None:
+    """The name and the version of an sdist that pip passed over since it could not be built, and then found lacking."""
+    files = _DISCARDED.findall(account.words)
+    for text, _ in _lacking(account) if files else ():
+        with contextlib.suppress(InvalidRequirement):
+            requirement = Requirement(text)
+            versions = (_version_in(file, requirement.name) for file in files)
+            fitting = [one for one in versions if one and requirement.specifier.contains(one, prereleases=True)]
+            if fitting:
+                return str(canonicalize_name(requirement.name)), fitting[0]
+    return None
 
 
 def _not_built(account: Account, classes: set[str]) -> Iterator[str]:

@@ -11,8 +11,10 @@ import sys
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from kit import REPO, Kit, cli, cli_environ, run_python
@@ -32,6 +34,7 @@ from waiting import eventually, running_with
 
 from envbuild import downloads, pipeline, uv
 from envbuild.errors import BuildError, BuildTimedOut, DownloadFailed, HashMismatch, SdistFailed
+from envbuild.images import environment
 from envbuild.indexes import Indexes
 from envbuild.pipeline import Built, Locked
 from envbuild.pylock import read_lock, write_lock
@@ -79,7 +82,8 @@ def forget(kit: Kit, *, files: bool = False) -> None:
     """Remove what was built and, with ``files``, what was fetched."""
     shutil.rmtree(kit.home / "store" / "v1" / "environments", ignore_errors=True)
     if files:
-        shutil.rmtree(kit.home / "pip", ignore_errors=True)
+        for name in ("files", "pip"):
+            shutil.rmtree(kit.home / name, ignore_errors=True)
 
 
 @pytest.fixture
@@ -227,6 +231,8 @@ def test_a_file_that_is_not_the_locked_one_is_refused(kit: Kit, make_model: Make
         "backend": (tiny, other),
     }
     old, new = changed[kind]
+    # What was read when it was locked is kept.
+    shutil.rmtree(kit.home / "files", ignore_errors=True)
     kit.index.files = [new if file is old else file for file in kit.index.files]
     with pytest.raises(HashMismatch, match="is locked"):
         build(kit, locked)
@@ -508,3 +514,21 @@ def test_a_build_that_waits_for_files_has_a_time_limit_and_can_be_interrupted(ki
     assert "Traceback" not in err
     kit.index.open.set()
     assert build(kit, locked).was_built
+
+
+@pytest.mark.parametrize(("engine", "is_said"), [("pip", True), ("uv", False)])
+def test_an_image_that_uv_cannot_build_of_pips_lock_says_so(
+    kit: Kit, alpha: Path, monkeypatch: pytest.MonkeyPatch, engine: str, *, is_said: bool
+) -> None:
+    def fails(*_: object) -> None:
+        raise BuildError("uv reads no such metadata", hint="first")
+
+    monkeypatch.setattr(environment, "_built", fails)
+    lock = kit.lock(alpha).lock
+    lock = replace(lock, origin=replace(lock.origin, engine=engine))
+    order = cast("environment.EnvironmentOrder", SimpleNamespace(lock=lock))
+    with pytest.raises(BuildError) as failure:
+        environment._built_by_uv(cast("Any", None), order, cast("Any", None), kit.home)
+    hint = failure.value.hint or ""
+    assert hint.startswith("first")
+    assert ("--engine uv" in hint) == is_said

@@ -219,6 +219,22 @@ def test_a_setup_script_that_fails_by_itself_is_asked_through_its_backend(
     assert versions(kit.lock(make_model(pip=["alpha==1.0"]))) == {"alpha": "1.0", "beta": "1.0"}
 
 
+def test_an_sdist_that_does_not_say_what_it_is_built_with_is_asked_with_it(
+    kit: Kit, make_model: MakeModel, build_tools: tuple[File, ...]
+) -> None:
+    script = setup_py("alpha", "1.0", "install_requires=['beta']", before="import helper")
+    kit.index.files = [file for file in kit.index.files if file not in NAMED]
+    kit.index.add(*build_tools, sdist("alpha", "1.0", {"setup.py": script, "alpha.py": ""}))
+    kit.index.add(wheel("beta", "1.0"), wheel("helper", "1.0"))
+    locked = kit.lock(make_model(pip=["alpha==1.0"]))
+    assert codes(locked) == ["build-needs"]
+    assert versions(locked) == {"alpha": "1.0", "beta": "1.0"}
+    (build,) = locked.lock.build
+    assert "helper" in {package.name for package in build.packages}
+    with pytest.raises(LockError, match="could not be"):
+        kit.lock(make_model(pip=["alpha==1.0"]), deny_repair=("build-needs",))
+
+
 @pytest.mark.slow
 def test_what_is_overridden_is_asked_for_anew_by_a_resolver_that_remembers(
     kit: Kit, make_model: MakeModel, shared_home: Path

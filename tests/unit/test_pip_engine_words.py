@@ -65,11 +65,17 @@ def test_what_pip_tools_learned_of_other_releases_does_not_count() -> None:
     assert piptools._learned(known, {"alpha": "1.0", "beta": "2.0", "gamma": "1"}) == {"beta": {"alpha"}}
 
 
-def words_of(tmp_path: Path, attempt: Attempt, projects: dict[str, Project] | None = None, **account: object) -> str:
+def words_of(
+    tmp_path: Path,
+    attempt: Attempt,
+    projects: dict[str, Project] | None = None,
+    stderr: str = "the last words\n",
+    **account: object,
+) -> str:
     (tmp_path / "files").mkdir()
     (tmp_path / "files" / "beta-1.0-py3-none-any.whl").write_bytes(b"")
     (tmp_path / "files" / "numpy-1.0.tar.gz").write_bytes(b"")
-    done = Completed(argv=(), returncode=1, stdout="", stderr="the last words\n", seconds=0.0)
+    done = Completed(argv=(), returncode=1, stdout="", stderr=stderr, seconds=0.0)
     indexes = Indexes(find_links=(str(tmp_path / "files"),), alone=True)
     index = DatedIndex(indexes, "", home=tmp_path)
     known = NOTHING if projects is None else projects
@@ -119,6 +125,23 @@ def test_a_build_that_failed_names_its_release(tmp_path: Path) -> None:
     assert not_built(said) == "py-thing"
     assert "Failed to build `py-thing==1.2`" in said
     assert "the last words" in said
+
+
+@pytest.mark.parametrize(
+    ("asked", "is_built"), [("Py-Thing==1.2", True), ("py-thing>=1", True), ("py-thing>=2", False)]
+)
+def test_an_sdist_that_pip_passes_over_since_it_was_not_built_is_what_failed(
+    tmp_path: Path, asked: str, *, is_built: bool
+) -> None:
+    words = (
+        "  WARNING: Discarding index:/files/0123/py_thing-1.2.tar.gz#sha256=00 (from index:/simple/py-thing/) "
+        "(requires-python:>=3.6). Command errored out with exit status 1: python setup.py egg_info\n"
+    )
+    said = words_of(tmp_path, Attempt(demands=(), cut=None), stderr=words, lacking=(("wheel", None), (asked, None)))
+    assert not_built(said) == ("py-thing" if is_built else None)
+    done = Completed(argv=(), returncode=1, stdout="", stderr=words, seconds=0.0)
+    failed = pip_words.not_built(Account(done=done, lacking=((asked, None),)))
+    assert failed == (("py-thing", "1.2") if is_built else None)
 
 
 def test_a_stand_in_is_the_release_that_it_stands_for(tmp_path: Path) -> None:
