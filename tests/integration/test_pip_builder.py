@@ -516,6 +516,21 @@ def test_a_build_that_waits_for_files_has_a_time_limit_and_can_be_interrupted(ki
     assert build(kit, locked).was_built
 
 
+@pytest.mark.slow
+def test_the_first_mlflow_answers_from_an_environment_that_pip_locked_and_built(home: Path, shared_home: Path) -> None:
+    # Tools and files as they are kept for all tests, and a store that has no environment of uv's.
+    (home / "pip").mkdir(parents=True)
+    for name in ("pip/tools", "files"):
+        (shared_home / name).mkdir(parents=True, exist_ok=True)
+        (home / name).symlink_to(shared_home / name)
+    model = REPO / "tests" / "models" / "py36_mlflow0_1" / "iris"
+    done = cli("predict", model, model.with_name("iris.input.json"), "--engine", "pip", environ=cli_environ(home))
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["predictions"] == json.loads(model.with_name("iris.expected.json").read_text())
+    told = {path.read_text().strip() for path in home.glob("store/v1/environments/*/*/lib/*/*/*.dist-info/INSTALLER")}
+    assert told == {"pip"}
+
+
 @pytest.mark.parametrize(("engine", "is_said"), [("pip", True), ("uv", False)])
 def test_an_image_that_uv_cannot_build_of_pips_lock_says_so(
     kit: Kit, alpha: Path, monkeypatch: pytest.MonkeyPatch, engine: str, *, is_said: bool
