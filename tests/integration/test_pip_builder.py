@@ -219,6 +219,21 @@ def test_a_wheel_that_was_built_is_used_again_unless_it_is_damaged(
     assert file_in(build(kit, locked), "alpha.py") != first
 
 
+@pytest.mark.slow
+def test_a_wheel_that_was_built_is_used_again_only_where_it_was_built_with_the_same(
+    kit: Kit, make_model: MakeModel, build_tools: tuple[File, ...]
+) -> None:
+    asked = '[build-system]\nrequires = ["setuptools", "wheel", "helper"]\nbuild-backend = "setuptools.build_meta"\n'
+    files = {"setup.py": setup_py("alpha", "1.0", before=CHANCE), "pyproject.toml": asked}
+    kit.index.add(*build_tools, wheel("helper", "1.0"), sdist("alpha", "1.0", files))
+    model = make_model(pip=["alpha"])
+    first = file_in(build(kit, kit.lock(model)), "alpha.py")
+    kit.index.add(wheel("helper", "2.0"))
+    locked = kit.lock(model, update=True)
+    assert "2.0" in {package.version for one in locked.lock.build for package in one.packages}
+    assert file_in(build(kit, locked), "alpha.py") != first
+
+
 @pytest.mark.parametrize("kind", ["wheel", "sdist", "backend"])
 def test_a_file_that_is_not_the_locked_one_is_refused(kit: Kit, make_model: MakeModel, kind: str) -> None:
     tiny, other = backend(), wheel("tiny-backend", "1.0", modules={"tiny_backend.py": "evil = True\n"})

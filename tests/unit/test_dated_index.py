@@ -25,6 +25,7 @@ from tiny import File, sdist, wheel
 from waiting import eventually
 
 from envbuild.dated_index.index import DatedIndex
+from envbuild.downloads import Downloads
 from envbuild.errors import DownloadFailed, HashMismatch, IndexUnreachable
 from envbuild.indexes import Indexes
 from envbuild.projects import files_in_html
@@ -344,6 +345,31 @@ def test_a_refusal_of_upstream_is_said_without_secrets(
     assert len(index.refusals) == 1
 
 
+def test_pytorchs_index_refuses_what_it_does_not_have(
+    local_index: LocalIndex, dated: Dated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("envbuild.dated_index.index.PYTORCH_HOST", "127.0.0.1")
+    local_index.add(OLD).status = 403
+    index = dated()
+    assert get(f"{index.url}/own/")[0] == 404
+    assert index.refusals == ()
+
+
+@pytest.mark.parametrize(
+    ("url", "is_let_in"),
+    [
+        ("https://index.example/files/own.whl", True),
+        ("http://index.example/files/own.whl", False),
+        ("https://index.example:8443/files/own.whl", False),
+        ("https://other.example/files/own.whl", False),
+    ],
+)
+def test_a_login_goes_with_files_of_its_own_index_alone(home: Path, url: str, *, is_let_in: bool) -> None:
+    indexes = Indexes(main="https://user:canary@index.example/simple")
+    with Downloads(indexes, home) as downloads:
+        assert ("user:canary@" in downloads._with_login(url)) == is_let_in
+
+
 def test_an_index_that_nobody_answers_for_is_said(dated: Dated) -> None:
     index = dated(indexes=Indexes(main="http://user:canary@127.0.0.1:1/simple"))
     assert get(f"{index.url}/own/")[0] == 502
@@ -364,6 +390,8 @@ def test_a_place_with_nothing_in_it_is_said(local_index: LocalIndex, dated: Date
         {"url": "file:///etc/passwd"},
         {"filename": "../own-1.0.tar.gz"},
         {"filename": ".own-1.0.tar.gz"},
+        {"filename": "own/own-1.0.tar.gz"},
+        {"filename": "own\\own-1.0.tar.gz"},
         {"url": "http://["},
         {"url": ""},
     ],
