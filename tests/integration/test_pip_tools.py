@@ -313,6 +313,7 @@ from pathlib import Path
 from envbuild import faults, interpreters
 from envbuild.dated_index.index import DatedIndex
 from envbuild.indexes import Indexes
+from envbuild.pip import making
 from envbuild.settings import Settings
 
 def reached(name):
