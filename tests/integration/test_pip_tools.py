@@ -223,6 +223,8 @@ def test_credentials_never_reach_pip_nor_what_it_runs(
     assert done.returncode == 0, done.stderr
     seen = (tmp_path / "seen").read_bytes()
     assert b"PIP_INDEX_URL" in seen
+    # Else the machine's own settings (/etc/pip.conf) would count.
+    assert b"PIP_CONFIG_FILE=/dev/null" in seen
     assert b"canary" not in seen
     assert index.url.split("/")[3] not in done.stdout + done.stderr
     arguments = [line for line in seen.split(b"\n") if b"-m\0pip\0" in line]
