@@ -21,7 +21,7 @@ _IMPORT_SECONDS = 300.0
 BUILT = {
     "026": {"wheels-first"},
     "054": set[str](),
-    "067": {"dummy-package"},
+    "067": {"dummy-package", "numba-bound"},
     "073": set[str](),
     "079": {"younger-pin"},
     "112": set[str](),
