@@ -100,6 +100,12 @@ def test_the_file_that_is_locked_is_the_one_that_pip_would_take(kit: Kit, make_m
     assert (found.kind, found.path, found.sha256) == ("archive", local.name, local.sha256)
 
 
+def test_of_two_builds_of_a_wheel_the_later_one_is_locked(kit: Kit, make_model: MakeModel) -> None:
+    kit.index.add(*(wheel("alpha", "1.0", tag=f"{number}-py3-none-any") for number in ("1", "10", "2")))
+    (alpha,) = kit.lock(make_model(pip=["alpha"])).lock.packages
+    assert alpha.file_name == "alpha-1.0-10-py3-none-any.whl"
+
+
 @pytest.mark.slow
 def test_both_engines_lock_the_same_of_every_kind(kit: Kit, make_model: MakeModel, web: tuple[Path, str]) -> None:
     target = here(PYTHON)
