@@ -1,11 +1,14 @@
-"""Writing a user's file: whole under its name, or not at all; what was there before is kept until then."""
+"""Files: written whole under their names, or not at all, what was there before being kept until then; and digested."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
 from envbuild.errors import StoreError, UsageError
+
+_BLOCK = 2**20
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -81,3 +84,18 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def sha256_of(path: str | Path) -> str:
+    """The sha256 of a file's content, in hexadecimal."""
+    # Most files are small: Python's own file objects, and threads, cost three times what the reading does.
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        block = os.read(descriptor, _BLOCK)
+        digest = hashlib.sha256(block)
+        while len(block) == _BLOCK:
+            block = os.read(descriptor, _BLOCK)
+            digest.update(block)
+        return digest.hexdigest()
+    finally:
+        os.close(descriptor)

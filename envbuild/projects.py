@@ -14,6 +14,7 @@ from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import unquote, urldefrag, urljoin
 
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import (
     InvalidSdistFilename,
     InvalidWheelFilename,
@@ -57,6 +58,13 @@ class File:
     def version(self) -> Version | None:
         """Of which release it is; ``None`` where its name is not that of a wheel or an sdist of today."""
         return _version(self.name)
+
+    def may_run_on(self, python: str) -> bool:
+        """Whether it is for a Python, given in full; a condition that cannot be read is none."""
+        try:
+            return self.requires_python is None or SpecifierSet(self.requires_python).contains(python, prereleases=True)
+        except InvalidSpecifier:
+            return True
 
     @property
     def sha256(self) -> str | None:

@@ -38,6 +38,17 @@ def _error(number: int, home: Path) -> OSError:
     return OSError(number, os.strerror(number), str(home))
 
 
+def check_words(words: str, home: Path, needed: int | None = None) -> None:
+    """Tell the store's troubles from those of a program of ours, by what it says.
+
+    :param needed: how many bytes were to be written, where that is known.
+    :raises StoreError: the disk is full, or the program may not write to the store.
+    """
+    trouble = in_words(words, home)
+    if trouble is not None:
+        raise explanation(trouble, home, needed) from trouble
+
+
 def explanation(error: OSError, home: Path, needed: int | None = None) -> StoreError:
     """What a system error in the store means to the one who runs us.
 

@@ -126,18 +126,8 @@ def run(call: Call, report: Report) -> Completed:
         seconds=done.seconds,
     )
     if done.returncode != 0:
-        _check_store(done.stderr, call.settings.home, call.needed)
+        system_errors.check_words(done.stderr, call.settings.home, call.needed)
     return done
-
-
-def _check_store(words: str, home: Path, needed: int | None = None) -> None:
-    """Tell the store's troubles from uv's.
-
-    :raises StoreError: the disk is full, or uv may not write there.
-    """
-    trouble = system_errors.in_words(words, home)
-    if trouble is not None:
-        raise system_errors.explanation(trouble, home, needed) from trouble
 
 
 @contextlib.contextmanager
@@ -236,7 +226,7 @@ def default_index(home: Path) -> str:
     )
     match = re.search(r"^--index-url (\S+)$", done.stdout, re.MULTILINE)
     if match is None:
-        _check_store(done.stderr, home)
+        system_errors.check_words(done.stderr, home)
         raise InternalError("uv does not say its default index", details=done.stderr.splitlines()[-5:])
     # A store that cannot be written is said by whoever must write there.
     with contextlib.suppress(UsageError):
@@ -253,7 +243,7 @@ def clean_cache(home: Path, packages: Sequence[str], report: Report) -> None:
     arguments = ["cache", "clean", *packages, "--no-config", "--cache-dir", str(home / "uv")]
     done = process.run([binary(), *arguments], env={"PATH": os.environ.get("PATH", ""), "HOME": str(home)})
     if done.returncode != 0:
-        _check_store(done.stderr, home)
+        system_errors.check_words(done.stderr, home)
         raise InternalError("uv cannot clean its cache", details=done.stderr.splitlines()[-5:])
 
 

@@ -124,19 +124,32 @@ def local_index(make_index: Callable[[], LocalIndex]) -> LocalIndex:
 
 
 @pytest.fixture(scope="session")
-def build_tools(shared_home: Path) -> tuple[File, ...]:
+def released(shared_home: Path) -> Callable[..., list[File]]:
+    """Fetches real releases by their pins, for an index of our own; each once."""
+
+    def fetch(python: str, *pins: str) -> list[File]:
+        options = Settings.from_environ({}, home=shared_home)
+        arguments = ["pip", "compile", "-", "--no-deps", "--format", "pylock.toml", "--no-header"]
+        arguments += ["--python-version", python]
+        done = uv.run(
+            uv.Call(arguments=arguments, settings=options, stdin="\n".join(pins)),
+            lambda step: None,
+        )
+        assert done.returncode == 0, done.stderr
+        text = "\n".join(line for line in done.stdout.splitlines() if not line.startswith("requires-python"))
+        found = []
+        for package in read_lock(text, "released", python, here(python)).packages:
+            path = downloads.fetch_locked(package.url or "", package.sha256, Indexes(), options)
+            found.append(File(package.file_name or "", package.name, path.read_bytes()))
+        return found
+
+    return fetch
+
+
+@pytest.fixture(scope="session")
+def build_tools(released: Callable[..., list[File]]) -> tuple[File, ...]:
     """The real setuptools, wheel and pip, to be put on an index of our own; downloaded once."""
-    wanted = "setuptools==65.5.1\nwheel==0.38.4\npip==22.3.1\n"
-    options = Settings.from_environ({}, home=shared_home)
-    arguments = ["pip", "compile", "-", "--format", "pylock.toml", "--no-header", "--python-version", "3.8"]
-    done = uv.run(uv.Call(arguments=arguments, settings=options, stdin=wanted), lambda step: None)
-    assert done.returncode == 0, done.stderr
-    text = "\n".join(line for line in done.stdout.splitlines() if not line.startswith("requires-python"))
-    found = []
-    for package in read_lock(text, "tools", "3.8", here("3.8")).packages:
-        path = downloads.fetch_locked(package.url or "", package.sha256, Indexes(), options)
-        found.append(File(package.file_name or "", package.name, path.read_bytes()))
-    return tuple(found)
+    return tuple(released("3.8", "setuptools==65.5.1", "wheel==0.38.4", "pip==22.3.1"))
 
 
 @pytest.fixture

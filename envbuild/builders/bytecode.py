@@ -26,8 +26,8 @@ from types import TracebackType
 from envbuild import faults, process
 from envbuild.builders import Order, links
 from envbuild.errors import BuildError
+from envbuild.files import sha256_of
 from envbuild.progress import Report, Step
-from envbuild.store.manifest import sha256_of
 from envbuild.store.record import Distribution, distributions
 
 # CPython 3.6 has no hash-based byte code: its sources get this time (1980, as in a reproducible wheel).

@@ -20,10 +20,10 @@ from envbuild.builders.virtualenv import timed_out
 from envbuild.dated_index.index import DatedIndex
 from envbuild.downloads import Downloads, kept_at
 from envbuild.errors import DownloadFailed, EnvbuildError, HashMismatch
+from envbuild.files import sha256_of
 from envbuild.lock import LockedPackage
 from envbuild.progress import Report, Step
 from envbuild.projects import File
-from envbuild.store.manifest import sha256_of
 
 _AT_ONCE = 8
 
@@ -58,7 +58,7 @@ class LockedFiles:
         place = self._place(sha256)
         if not place.is_file():
             return False
-        if sha256_of(str(place)) == sha256:
+        if sha256_of(place) == sha256:
             return True
         place.unlink(missing_ok=True)
         return False

@@ -26,12 +26,12 @@ from envbuild.builders.locked_files import LockedFiles, file_name
 from envbuild.builders.virtualenv import Batch, Installer, VirtualenvBuilder, timed_out
 from envbuild.dated_index.index import DatedIndex
 from envbuild.errors import BuildError, DownloadFailed, HashMismatch, SdistFailed
+from envbuild.files import sha256_of
 from envbuild.lock import BuildLock, LockedPackage
 from envbuild.model import parse_instant
 from envbuild.pip import running, virtualenv
 from envbuild.pip.running import Call, Tools
 from envbuild.progress import Report, Step, silent
-from envbuild.store.manifest import sha256_of
 
 # From these on: requirements as `name @ url`; builds that are apart, with any backend (PEP 517); names of platforms as
 # PEP 600 has them, and musl's (PEP 656).
@@ -147,7 +147,7 @@ class _PipInstaller:
         kept = parent / _key(made_of)
         with contextlib.suppress(OSError, StopIteration):
             wheel = next(kept.glob("*/*.whl"))
-            if sha256_of(str(wheel)) == wheel.parent.name:
+            if sha256_of(wheel) == wheel.parent.name:
                 return wheel
         wheel = self._built(package, source, offered=folder)
         faults.point("wheel built")
@@ -237,7 +237,7 @@ class _PipInstaller:
         for package in packages:
             wheel = wheels[package.name]
             name = file_name(package) if _is_file(package) and not package.is_built else wheel.name
-            sha256 = package.sha256 if not package.is_built else sha256_of(str(wheel))
+            sha256 = package.sha256 if not package.is_built else sha256_of(wheel)
             (folder / self._understood(name)).symlink_to(wheel)
             lines.append(f"{package.name}=={name.split('-')[1]} --hash=sha256:{sha256}")
         (folder / _REQUIREMENTS).write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -303,7 +303,7 @@ def _key(content: object) -> str:
 def _keep(wheel: Path, kept: Path) -> None:
     """Keep a wheel that was built here, below its own sha256, whole or not at all."""
     own = kept.parent / f".{secrets.token_hex(8)}"
-    place = own / sha256_of(str(wheel))
+    place = own / sha256_of(wheel)
     try:
         place.mkdir(parents=True)
         shutil.copyfile(wheel, place / wheel.name)

@@ -30,10 +30,6 @@ from envbuild.redaction import without_userinfo
 _Answer = TypeVar("_Answer")
 
 _CONNECTIONS = 8
-_POLL_SECONDS = 0.02
-_JOIN_SECONDS = 3.0
-_JSON = "application/vnd.pypi.simple.v1+json"
-_SUFFIXES = (".tar.gz", ".tar.bz2", ".tar.xz", ".tgz", ".tar", ".zip")
 
 
 class DatedIndex:
@@ -58,7 +54,7 @@ class DatedIndex:
         :param default: the main index where ``indexes`` names none.
         :param cut: uploads from this moment on do not count.
         :param cuts: other cuts for some projects, by name.
-        :param home: where files and pages are kept, below ``pip``.
+        :param home: the store, where files and pages are kept.
         :param offline: serve what is kept, and ask nobody.
         """
         self._cut = cut

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion, Version
 
 from envbuild import projects
 from envbuild.errors import DownloadFailed, IndexUnreachable
+from envbuild.files import sha256_of
 from envbuild.projects import File
+from envbuild.requirement import version_of
 
 _SUFFIXES = (".tar.gz", ".tar.bz2", ".tar.xz", ".tgz", ".tar", ".zip")
 
@@ -38,17 +37,9 @@ def project_of(file_name: str, project: str) -> bool:
     # Both a project's name and a version may hold hyphens.
     parts = stem.split("-")
     return any(
-        canonicalize_name("-".join(parts[:count])) == project and _is_version("-".join(parts[count:]))
+        canonicalize_name("-".join(parts[:count])) == project and version_of("-".join(parts[count:])) is not None
         for count in range(1, len(parts))
     )
-
-
-def _is_version(text: str) -> bool:
-    try:
-        Version(text)
-    except InvalidVersion:
-        return False
-    return True
 
 
 def path_of(place: str) -> str:
@@ -83,18 +74,9 @@ def in_page(path: Path) -> Sequence[File]:
 
 def _local(path: Path) -> File:
     try:
-        with open(path, "rb") as file:
-            digest = _digest(file)
-        return replace(at(path.as_uri()), hashes={"sha256": digest}, size=path.stat().st_size)
+        return replace(at(path.as_uri()), hashes={"sha256": sha256_of(path)}, size=path.stat().st_size)
     except OSError as error:
         raise DownloadFailed(f"{path} cannot be read: {error.strerror}") from error
-
-
-def _digest(file: Any) -> str:
-    total = hashlib.sha256()
-    while chunk := file.read(2**20):
-        total.update(chunk)
-    return total.hexdigest()
 
 
 def at(url: str) -> File:

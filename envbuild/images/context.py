@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from envbuild import downloads, pipeline, uv
+from envbuild import pipeline, uv
+from envbuild.downloads import Downloads
 from envbuild.errors import ImageError, UsageError
 from envbuild.files import copy_part
 from envbuild.images.environment import local_parts, neutral
@@ -63,11 +64,12 @@ def _refuse(lock: Lock) -> None:
 def _write_files(workshop: Workshop, known: Plan, folder: Path) -> None:
     lock = known.locked.lock
     indexes = pipeline.indexes_of(known.locked, workshop.settings)
-    for package in _files(lock):
-        workshop.report(Step("downloading", package.file_name or package.name, bytes=package.size))
-        found = downloads.fetch_locked(package.url or "", package.sha256, indexes, workshop.settings)
-        shutil.copyfile(found, folder / (package.file_name or package.name))
-        workshop.report(Step("downloading", package.file_name or package.name, done=True))
+    with Downloads(indexes, workshop.settings.home, offline=workshop.settings.offline) as downloads:
+        for package in _files(lock):
+            workshop.report(Step("downloading", package.file_name or package.name, bytes=package.size))
+            found = downloads.fetch(package.url or "", {"sha256": package.sha256})
+            shutil.copyfile(found, folder / (package.file_name or package.name))
+            workshop.report(Step("downloading", package.file_name or package.name, done=True))
 
 
 def _files(lock: Lock) -> Iterator[LockedPackage]:

@@ -93,20 +93,13 @@ def run(call: Call, report: Report) -> Completed:
         done, stdout=_without_address(done.stdout, call.index_url), stderr=_without_address(done.stderr, call.index_url)
     )
     if done.returncode != 0:
-        _check_store(f"{done.stdout}\n{done.stderr}", call.settings.home, call.needed)
+        system_errors.check_words(f"{done.stdout}\n{done.stderr}", call.settings.home, call.needed)
     return done
 
 
 def _without_address(words: str, index_url: str | None) -> str:
     """What pip said, without the address of our index: it is nobody's affair, and another one the next time."""
     return words if index_url is None else words.replace(index_url.removesuffix("/simple"), "index:")
-
-
-def _check_store(words: str, home: Path, needed: int | None = None) -> None:
-    """:raises StoreError: the disk is full, or the store cannot be written."""
-    trouble = system_errors.in_words(words, home)
-    if trouble is not None:
-        raise system_errors.explanation(trouble, home, needed) from trouble
 
 
 @contextlib.contextmanager

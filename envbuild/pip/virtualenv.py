@@ -63,8 +63,7 @@ def create(place: Path, interpreter: Interpreter, settings: Settings, report: Re
             timeout=settings.build_timeout,
         )
     if done.returncode != 0:
-        if (trouble := system_errors.in_words(done.stderr, settings.home)) is not None:
-            raise system_errors.explanation(trouble, settings.home) from trouble
+        system_errors.check_words(done.stderr, settings.home)
         shutil.rmtree(place, ignore_errors=True)
         raise BuildError(
             f"virtualenv cannot make an environment of {interpreter.executable}",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from functools import lru_cache
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.tags import Tag
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
@@ -141,11 +140,7 @@ def _is_foreign(file: File) -> bool:
 
 
 def _python_may(file: File, python: str) -> bool:
-    full = python if python.count(".") >= 2 else f"{python}.99"
-    try:
-        return file.requires_python is None or SpecifierSet(file.requires_python).contains(full, prereleases=True)
-    except InvalidSpecifier:
-        return True
+    return file.may_run_on(python if python.count(".") >= 2 else f"{python}.99")
 
 
 def _files(demand: Demand, failure: Failure) -> tuple[File, ...]:

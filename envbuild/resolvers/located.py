@@ -6,7 +6,6 @@ what pip would do to learn of its needs. What is locked is the source.
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shutil
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from packaging.requirements import Requirement
 from envbuild import process, system_packages, uv
 from envbuild.downloads import Downloads
 from envbuild.errors import DownloadFailed, IndexUnreachable, LockError, LockTimedOut, Unresolvable
+from envbuild.files import sha256_of
 from envbuild.lock import LockedPackage, staged
 from envbuild.question import Question
 from envbuild.redaction import redacted, without_userinfo
@@ -83,7 +83,7 @@ def _in_model(demand: Demand, source: Path, path: str, question: Question, work:
             package=LockedPackage(name=metadata.name, version=None, kind="directory", sha256="", path=path),
         )
     package = LockedPackage(
-        name=metadata.name, version=metadata.version, kind="archive", sha256=_sha256(source), path=path
+        name=metadata.name, version=metadata.version, kind="archive", sha256=sha256_of(source), path=path
     )
     return Located(metadata=metadata, package=package)
 
@@ -105,7 +105,7 @@ def _at_address(
         name=metadata.name,
         version=metadata.version,
         kind="archive",
-        sha256=_sha256(source),
+        sha256=sha256_of(source),
         url=without_userinfo(address),
         subdirectory=subdirectory,
     )
@@ -198,11 +198,3 @@ def _metadata(
 
 def _shown(demand: Demand) -> str:
     return redacted(demand.text)
-
-
-def _sha256(path: Path) -> str:
-    total = hashlib.sha256()
-    with open(path, "rb") as file:
-        while chunk := file.read(2**20):
-            total.update(chunk)
-    return total.hexdigest()

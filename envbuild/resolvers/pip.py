@@ -12,10 +12,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TypeAlias
 
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.specifiers import SpecifierSet
 from packaging.tags import Tag
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
@@ -43,6 +42,7 @@ from envbuild.resolvers.piptools import Account, Compilation, supported_tags
 from envbuild.resolvers.standins import Metadata
 from envbuild.resolvers.trying import (
     Answer,
+    Packages,
     asker,
     completed,
     copy_local_parts,
@@ -55,7 +55,6 @@ from envbuild.resolvers.uv import explain
 from envbuild.settings import EVERY_PACKAGE, names_package
 from envbuild.sources import BuildSystem
 
-Packages: TypeAlias = "tuple[LockedPackage, ...]"
 # pip 10 isolates builds (PEP 518), pip 19 asks backends (PEP 517).
 _ISOLATES, _ASKS_BACKENDS = Version("10"), Version("19")
 _MAX_RUNS = 20
@@ -148,7 +147,8 @@ class Bench:
         self._tools: dict[tuple[tuple[str, str], ...], Tools] = {}
         self._tags: dict[Path, Mapping[Tag, int]] = {}
         self._located: dict[str, Located] = {}
-        self._relaxed: dict[tuple[str, str], Metadata] = {}
+        self._stood_in: set[tuple[str, str]] = set()
+        """The releases that have stand-ins, by name and version."""
         self._works = 0
 
     def __enter__(self) -> Bench:
@@ -210,11 +210,7 @@ class Bench:
         ]
 
     def _may(self, file: File) -> bool:
-        try:
-            allowed = file.requires_python is None or SpecifierSet(file.requires_python)
-        except InvalidSpecifier:
-            return True
-        return allowed is True or allowed.contains(self._question.interpreter.version, prereleases=True)
+        return file.may_run_on(self._question.interpreter.version)
 
     def _terms(self, attempt: Attempt) -> _Terms:
         tools = self.tools(attempt)
@@ -236,7 +232,7 @@ class Bench:
         self._last = terms = self._terms(attempt)
         for _ in range(_MAX_RUNS):
             lines = self._demand_lines(terms)
-            stood_in = {name for name, _ in self._relaxed} | {one.metadata.name for one in self._located.values()}
+            stood_in = {name for name, _ in self._stood_in} | {one.metadata.name for one in self._located.values()}
             account = self._run(terms, lines, self._constraint_lines(attempt), stood_in)
             if account.resolved or not (self._relax(account, terms) or self._describe(account, terms)):
                 break
@@ -342,16 +338,16 @@ class Bench:
 
     def _relax(self, account: Account, terms: _Terms) -> bool:
         """Take out of the releases in the way what they ask of packages that are overridden; whether there were any."""
-        names = {_name_of(line) for line in terms.attempt.overrides}
+        names = _overridden(terms)
         more = False
         for text, parent in account.lacking:
             name, _, version = (parent or "").partition("==")
             name, version = str(canonicalize_name(name.partition("[")[0])), standins.without_mark(version)
-            if not names or _name_of(text) not in names or not version or (name, version) in self._relaxed:
+            if not names or _name_of(text) not in names or not version or (name, version) in self._stood_in:
                 continue
             metadata = self._metadata_of(name, version, terms)
             if metadata is not None:
-                self._stand_in(metadata, names, name, version)
+                self._stand_in(metadata, name, version, terms)
                 more = True
         return more
 
@@ -362,28 +358,30 @@ class Bench:
         the build will ask it (PEP 517), where pip itself runs a ``setup.py`` without one.
         """
         name, version = pip_words.not_built(account) or ("", "")
-        if not version or (name, version) in self._relaxed:
+        if not version or (name, version) in self._stood_in:
             return False
         metadata = self._in_any_wheel(name, version, terms) or self._by_backend(name, version, terms)
         if metadata is None:
             return False
-        self._stand_in(metadata, {_name_of(line) for line in terms.attempt.overrides}, name, version)
+        self._stand_in(metadata, name, version, terms)
         return True
 
-    def _stand_in(self, metadata: Metadata, overridden: Collection[str], name: str, version: str) -> None:
-        self._relaxed[name, version] = metadata
-        standins.write(metadata.without(overridden), self._standins)
+    def _stand_in(self, metadata: Metadata, name: str, version: str, terms: _Terms) -> None:
+        """Have pip see a release as its metadata says it, without what it asks of packages that are overridden."""
+        self._stood_in.add((name, version))
+        standins.write(metadata.without(_overridden(terms)), self._standins)
         piptools.forget(self._run_folder, name, version)
 
     def _in_any_wheel(self, name: str, version: str, terms: _Terms) -> Metadata | None:
         wanted = version_of(version)
         wheels = [one for one in terms.index.files(name) if one.version == wanted and one.name.endswith(".whl")]
         # What is small to fetch first.
-        for file in sorted(wheels, key=lambda file: (file.metadata is None, file.size or 0))[:1]:
-            if file.metadata is not None:
-                return standins.read_text(file.name, terms.index.fetch_metadata(file).read_text("utf-8", "replace"))
+        file = min(wheels, key=lambda file: (file.metadata is None, file.size or 0), default=None)
+        if file is None:
+            return None
+        if file.metadata is None:
             return standins.read_wheel(terms.index.fetch(file))
-        return None
+        return standins.read_text(file.name, terms.index.fetch_metadata(file).read_text("utf-8", "replace"))
 
     def _by_backend(self, name: str, version: str, terms: _Terms) -> Metadata | None:
         file = self._file(name, version, terms)
@@ -481,6 +479,11 @@ def _rank(file: File, tags: Mapping[Tag, int]) -> tuple[int, tuple[int, str]] | 
     # Of two builds the later one.
     number, letters = build or (0, "")
     return (min(fitting), (-number, letters)) if fitting else None
+
+
+def _overridden(terms: _Terms) -> set[str]:
+    """The names of the packages whose versions count in place of what others ask for."""
+    return {_name_of(line) for line in terms.attempt.overrides}
 
 
 def _name_of(line: str) -> str:

@@ -64,7 +64,7 @@ def in_uvs_form(account: Account, attempt: Attempt, index: DatedIndex, ask: Ask)
         said += [line for text, parent in lacking for line in _missing(text, parent, attempt, index, ask)]
         said.append("the requirements are unsatisfiable")
     elif account.building is not None and classes & {*_NOT_BUILT, *_INVALID}:
-        said += _not_built(account, classes)
+        said += _build_failure(account, classes)
     else:
         said += _tail(account)
     return standins.without_mark("\n".join(dict.fromkeys(said)))
@@ -185,7 +185,7 @@ def _discarded(account: Account) -> tuple[str, str] | None:
     return None
 
 
-def _not_built(account: Account, classes: set[str]) -> Iterator[str]:
+def _build_failure(account: Account, classes: set[str]) -> Iterator[str]:
     """The failure of a source, or of a file's metadata, with the end of what was said."""
     name, file = account.building or ("", "")
     version = _version_in(file, name)

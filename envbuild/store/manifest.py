@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from envbuild.files import sha256_of
 from envbuild.store.marker import MARKER
 
 MANIFEST = "envbuild-manifest.json"
 _VERSION = 1
 # Who may write a file may truncate it under all who share it: nobody may.
 READABLE, EXECUTABLE = 0o444, 0o555
-_BLOCK = 2**20
 
 Kind = Literal["changed", "missing", "added", "upgraded"]
 
@@ -132,21 +132,6 @@ def written(
             os.chmod(entry.path, mode)
         files[path] = Entry(facts.st_size, known(path) or sha256_of(entry.path), mode)
     return Manifest(files=files, differing=frozenset(differing))
-
-
-def sha256_of(path: str) -> str:
-    """The sha256 of a file's content, in hexadecimal."""
-    # Most files are small: Python's own file objects, and threads, cost three times what the reading does.
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        block = os.read(descriptor, _BLOCK)
-        digest = hashlib.sha256(block)
-        while len(block) == _BLOCK:
-            block = os.read(descriptor, _BLOCK)
-            digest.update(block)
-        return digest.hexdigest()
-    finally:
-        os.close(descriptor)
 
 
 def differences(root: Path, manifest: Manifest) -> list[Finding]:

@@ -32,41 +32,15 @@ from tiny import (
 )
 from waiting import eventually, running_with
 
-from envbuild import downloads, pipeline, uv
+from envbuild import pipeline
 from envbuild.errors import BuildError, BuildTimedOut, DownloadFailed, HashMismatch, SdistFailed
 from envbuild.images import environment
-from envbuild.indexes import Indexes
 from envbuild.pipeline import Built, Locked
-from envbuild.pylock import read_lock, write_lock
-from envbuild.settings import Settings
+from envbuild.pylock import write_lock
 from envbuild.store import MARKER
-from envbuild.target import here
 
 MakeModel = Callable[..., Path]
 Fetched = Callable[..., list[File]]
-
-
-@pytest.fixture(scope="session")
-def released(shared_home: Path) -> Fetched:
-    """Fetches real releases by their pins, for an index of our own; each once."""
-
-    def fetch(python: str, *pins: str) -> list[File]:
-        options = Settings.from_environ({}, home=shared_home)
-        arguments = ["pip", "compile", "-", "--no-deps", "--format", "pylock.toml", "--no-header"]
-        arguments += ["--python-version", python]
-        done = uv.run(
-            uv.Call(arguments=arguments, settings=options, stdin="\n".join(pins)),
-            lambda step: None,
-        )
-        assert done.returncode == 0, done.stderr
-        text = "\n".join(line for line in done.stdout.splitlines() if not line.startswith("requires-python"))
-        found = []
-        for package in read_lock(text, "released", python, here(python)).packages:
-            path = downloads.fetch_locked(package.url or "", package.sha256, Indexes(), options)
-            found.append(File(package.file_name or "", package.name, path.read_bytes()))
-        return found
-
-    return fetch
 
 
 def build(kit: Kit, locked: Locked, **changes: Any) -> Built:
