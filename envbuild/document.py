@@ -106,13 +106,13 @@ def _without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)
 
 
-def parse(text: str, name: str) -> Node:
+def parse(text: str, name: str, max_nodes: int = MAX_NODES) -> Node:
     """The document in a text; ``name`` stands for the file in errors.
 
     :raises ModelUnreadable: it is not YAML, or uses YAML for more than data.
     """
     try:
-        _bound(text, name)
+        _bound(text, name, max_nodes)
         root = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -122,10 +122,10 @@ def parse(text: str, name: str) -> Node:
         raise ModelUnreadable(f"this is not YAML: {str(error).splitlines()[0]}", place=Place(name)) from error
     if root is None:
         return Node("mapping", Place(name), {})
-    return _Walk(name).node(root, 0)
+    return _Walk(name, max_nodes).node(root, 0)
 
 
-def _bound(text: str, name: str) -> None:
+def _bound(text: str, name: str, max_nodes: int) -> None:
     """Refuse what is too deep or too large before it is made into a tree: libyaml's composer recurses without end."""
     depth = count = 0
     event: Any
@@ -135,22 +135,23 @@ def _bound(text: str, name: str) -> None:
         elif isinstance(event, yaml.NodeEvent):
             count += 1
             depth += isinstance(event, yaml.CollectionStartEvent)
-        if count > MAX_NODES or depth > MAX_DEPTH:
+        if count > max_nodes or depth > MAX_DEPTH:
             raise ModelUnreadable("the document is too large or too deep", place=Place(name, event.start_mark.line + 1))
 
 
 class _Walk:
     """From PyYAML's nodes to ours, counting."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, max_nodes: int) -> None:
         self.name = name
+        self.max_nodes = max_nodes
         self.count = 0
         self.scalars: Any = yaml.constructor.SafeConstructor()
 
     def node(self, node: Any, depth: int) -> Node:
         place = Place(self.name, node.start_mark.line + 1)
         self.count += 1
-        if self.count > MAX_NODES or depth > MAX_DEPTH:
+        if self.count > self.max_nodes or depth > MAX_DEPTH:
             raise ModelUnreadable("the document is too large or too deep once its aliases are followed", place=place)
         if isinstance(node, yaml.MappingNode) and node.tag == "tag:yaml.org,2002:map":
             return Node("mapping", place, {self.key(key): self.node(below, depth + 1) for key, below in node.value})

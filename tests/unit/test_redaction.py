@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from envbuild.redaction import redacted, secrets_of, with_userinfo, without_userinfo
+from envbuild.redaction import (
+    redacted,
+    secrets_of,
+    token_of,
+    with_userinfo,
+    without_credentials,
+    without_userinfo,
+)
 
 
 @pytest.mark.parametrize(
@@ -53,3 +60,23 @@ def test_the_secrets_of_urls_are_passwords_and_tokens_but_not_the_usual_names() 
 def test_a_login_is_put_into_a_url_escaped_and_replaces_another() -> None:
     assert with_userinfo("https://old@h.invalid:1/x", "me", "p@/s") == "https://me:p%40%2Fs@h.invalid:1/x"
     assert without_userinfo(with_userinfo("https://h.invalid/x", "me", "p@/s")) == "https://h.invalid/x"
+
+
+@pytest.mark.parametrize(
+    ("url", "plain", "token"),
+    [
+        ("https://h.invalid/t/can-ary/channel", "https://h.invalid/channel", "can-ary"),
+        ("https://user:pass@h.invalid:81/t/canary/channel", "https://h.invalid:81/channel", "canary"),
+        ("https://h.invalid/api/conda/t/canary/channel", "https://h.invalid/api/conda/channel", "canary"),
+        ("https://h.invalid/t/canary", "https://h.invalid", "canary"),
+        ("https://h.invalid/channel/t", "https://h.invalid/channel/t", None),
+        ("file:///t/folder/channel", "file:///t/folder/channel", None),
+    ],
+)
+def test_a_channel_s_token_is_cut_from_its_path(url: str, plain: str, token: str | None) -> None:
+    assert (without_credentials(url), token_of(url)) == (plain, token)
+
+
+def test_a_token_in_a_text_is_replaced_and_a_folder_of_that_name_is_not() -> None:
+    text = "https://h.invalid/t/canary/channel https://h.invalid/packages/source/t/tornado/tornado-6.1.tar.gz"
+    assert redacted(text) == text.replace("canary", "****")
