@@ -10,8 +10,10 @@ import re
 from dataclasses import dataclass
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.utils import canonicalize_name
 
 from envbuild import conda_names
+from envbuild.conda.part import CondaPart
 from envbuild.document import Node
 from envbuild.errors import Place, SpecError
 from envbuild.model import Notice
@@ -111,6 +113,18 @@ def entries(conda_env: Node) -> tuple[Node, ...]:
     if listed.kind != "sequence":
         raise SpecError("conda.yaml's dependencies are not a list", place=listed.place)
     return listed.elements()
+
+
+def index_names(part: CondaPart | None) -> frozenset[str]:
+    """Under which names an index has what comes from channels."""
+    specs = () if part is None else part.specs
+    return frozenset(index_name(spec.name) for spec in specs)
+
+
+def index_name(name: str) -> str:
+    """Under which name an index has a conda package; its own where the list knows no other."""
+    known = conda_names.known(name)
+    return str(canonicalize_name(name)) if known is None or known.index_name is None else known.index_name
 
 
 def conda_demands(conda_env: Node | None, reading: Reading, notices: list[Notice]) -> list[Demand]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from envbuild.asof import AsOf
 from envbuild.indexes import Indexes
@@ -24,5 +25,7 @@ class Question:
     as_of: AsOf
     indexes: Indexes
     settings: Settings
+    provided: Mapping[str, str] = field(default_factory=dict)
+    """Distributions that are there before anything is installed, with their versions: what conda brings."""
     repairs: tuple[Notice, ...] = ()
     """What was mended before the question was put."""

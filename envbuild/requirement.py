@@ -163,6 +163,8 @@ class Reading:
     origin: Origin = "pip"
     leave_out_missing: bool = False
     """Whether what the model names and does not have is left out, with a notice; else it is an error."""
+    conda: bool = False
+    """Whether conda.yaml's own packages come from their channels, rather than from the index."""
     by_deployer: bool = False
     """Whether the lines are the deployer's own: then paths may lead anywhere, and are kept in full."""
 

@@ -26,7 +26,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from envbuild import document, flavors
-from envbuild.conda_env import conda_demands, entries
+from envbuild.conda.part import CondaPart, conda_part
+from envbuild.conda_env import conda_demands, entries, index_names
 from envbuild.document import Node
 from envbuild.errors import Place, SpecError
 from envbuild.lock import Change
@@ -67,6 +68,8 @@ class EnvironmentSpec:
     """What was asked for before the deployer changed or removed it."""
     overrides: tuple[Change, ...] = ()
     """What the deployer changed, for the record."""
+    conda: CondaPart | None = None
+    """What is to come from channels; ``None``: nothing, all that conda.yaml names is mapped to the index."""
 
     @property
     def parts(self) -> frozenset[str]:
@@ -83,6 +86,7 @@ class EnvironmentSpec:
             "indexes": sorted([line.option, line.url] for line in self.index_lines),
             "created": None if self.created is None else self.created.isoformat(),
             "stated": sorted(demand.text for demand in self.versions_stated),
+            **({} if self.conda is None else {"conda": self.conda.identity()}),
             **({"excluded": sorted(demand.text for demand in self.excluded)} if self.excluded else {}),
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -115,28 +119,34 @@ def read_spec(
     *,
     leave_out_missing: bool = False,
     instead: Replacement | None = None,
+    conda: bool = False,
 ) -> EnvironmentSpec:
     """What a model asks for.
 
     :param instead: what counts in place of the model's own files.
+    :param conda: whether conda.yaml's own packages are to come from their channels; else they are mapped to the index.
     :param expand: variables that ``${VAR}`` in the model's files may name, with their values.
     :param leave_out_missing: leave out, with a notice, what cannot be had: conda packages that the list does not know,
         and files that the model names and lacks. Else either is an error.
     :raises SpecError: a file says something that cannot be understood.
     :raises ModelUnreadable: a file is not of the kind that its name says.
     """
-    reading = Reading(model=model.path, expand=expand or {}, leave_out_missing=leave_out_missing)
+    reading = Reading(model=model.path, expand=expand or {}, leave_out_missing=leave_out_missing, conda=conda)
     notices = list(model.notices)
-    asked = _asked(model, reading, notices) if instead is None else _asked_instead(model, instead, notices)
+    asked = _asked(model, reading, notices) if instead is None else _asked_instead(model, instead, notices, conda=conda)
     lines, demands = asked.lines, list(asked.demands)
     python_env, conda_env = asked.python_env, asked.conda_env
-    demands += flavors.demands_of_flavors(model, {demand.name for demand in demands}, have_files=bool(demands))
+    there = index_names(asked.conda)
+
+    def named() -> set[str | None]:
+        return {demand.name for demand in demands} | there
+
+    demands += flavors.demands_of_flavors(model, named(), have_files=bool(demands or there))
     # In the deployer's own environment, what the model's was made with binds nothing.
-    demands += flavors.demands_of_loader(
-        model, {demand.name for demand in demands}, notices, with_versions=instead is None
-    )
-    demands += _mlflow_demands(model, demands, notices, with_version=instead is None)
-    demands += _build_demands(python_env, {demand.name for demand in demands}, reading, notices)
+    demands += flavors.demands_of_loader(model, named(), notices, with_versions=instead is None)
+    if "mlflow" not in there:
+        demands += _mlflow_demands(model, demands, notices, with_version=instead is None)
+    demands += _build_demands(python_env, named(), reading, notices)
     return EnvironmentSpec(
         model=model.path,
         python=python_demand(model, python_env, conda_env, notices, alone=instead is not None and python_env is None),
@@ -146,6 +156,7 @@ def read_spec(
         created=model.created,
         versions_stated=_versions_stated(model, demands),
         notices=(*notices, *lines.notices),
+        conda=asked.conda,
     )
 
 
@@ -157,6 +168,8 @@ class _Asked:
     demands: tuple[Demand, ...]
     python_env: Node | None
     conda_env: Node | None
+    conda: CondaPart | None = None
+    """What is to come from channels."""
 
 
 def _asked(model: Model, reading: Reading, notices: list[Notice]) -> _Asked:
@@ -168,18 +181,20 @@ def _asked(model: Model, reading: Reading, notices: list[Notice]) -> _Asked:
         demands=_with_conda(lines, conda_env, reading, notices),
         python_env=python_env,
         conda_env=conda_env,
+        conda=_from_channels(conda_env, reading),
     )
 
 
-def _asked_instead(model: Model, instead: Replacement, notices: list[Notice]) -> _Asked:
+def _asked_instead(model: Model, instead: Replacement, notices: list[Notice], *, conda: bool) -> _Asked:
     """What the deployer's files ask for; of the model's own only the Python is looked at, where theirs leave it open."""
-    reading = Reading(model=Path.cwd(), expand=instead.expand, origin="override", by_deployer=True)
+    reading = Reading(model=Path.cwd(), expand=instead.expand, origin="override", by_deployer=True, conda=conda)
     if instead.conda_env is not None:
         conda_env = _mapping_in(instead.conda_env) if isinstance(instead.conda_env, Path) else instead.conda_env
         found = [_listed(node, reading, notices) for entry in entries(conda_env) if (node := entry.get("pip"))]
         lines = sum(found, Lines())
         demands = _with_conda(lines, conda_env, reading, notices)
-        return _Asked(lines=lines, demands=demands, python_env=None, conda_env=conda_env)
+        part = _from_channels(conda_env, reading)
+        return _Asked(lines=lines, demands=demands, python_env=None, conda_env=conda_env, conda=part)
     read = [
         read_file(one, reading) if isinstance(one, Path) else _listed(one, reading, notices)
         for one in instead.requirements
@@ -197,8 +212,14 @@ def _asked_instead(model: Model, instead: Replacement, notices: list[Notice]) ->
 
 def _with_conda(lines: Lines, conda_env: Node | None, reading: Reading, notices: list[Notice]) -> tuple[Demand, ...]:
     """pip's list with conda's: an image of a conda environment may list both; pip's word is the later one."""
+    if _from_channels(conda_env, reading) is not None:
+        return lines.demands
     named = {demand.name for demand in lines.demands}
     return (*lines.demands, *(d for d in conda_demands(conda_env, reading, notices) if d.name not in named))
+
+
+def _from_channels(conda_env: Node | None, reading: Reading) -> CondaPart | None:
+    return conda_part(conda_env) if reading.conda else None
 
 
 def digest_of(path: Path) -> str:
@@ -383,9 +404,18 @@ def spec_to_dict(spec: EnvironmentSpec) -> dict[str, Any]:
         "index_lines": [
             {"option": i.option, "url": redacted(i.url), "place": _place(i.place)} for i in spec.index_lines
         ],
+        "conda": None if spec.conda is None else _channels_to_dict(spec.conda),
         "excluded": [demand.text for demand in spec.excluded],
         "overrides": [change.to_dict() for change in spec.overrides],
         "digest": spec.digest(),
+    }
+
+
+def _channels_to_dict(part: CondaPart) -> dict[str, Any]:
+    return {
+        "packages": [{"spec": redacted(one.text), "place": str(one.place)} for one in part.specs],
+        "channels": [redacted(url) for url in part.channels],
+        "variables": sorted(name for name, _ in part.variables),
     }
 
 

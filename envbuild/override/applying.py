@@ -10,6 +10,7 @@ from pathlib import Path
 from packaging.utils import canonicalize_name, is_normalized_name
 
 from envbuild import interpreters
+from envbuild.conda_env import index_name
 from envbuild.document import Node
 from envbuild.errors import Place, SpecError, UsageError
 from envbuild.interpreters import Interpreter
@@ -40,6 +41,7 @@ def apply(spec: EnvironmentSpec, override: Override, python: str | None) -> Over
     spec = replace(spec, overrides=override.record)
     demands = _changes(override.changes, override.expand)
     spec = _without(spec, demands["remove"])
+    spec = _from_index(spec, demands["set"])
     spec = _with_set(spec, demands["set"])
     spec = _with_added(spec, demands["add"])
     spec = _with_constraints(spec, override)
@@ -93,7 +95,22 @@ def _reading(expand: Mapping[str, str]) -> Reading:
     return Reading(model=Path.cwd(), expand=expand, origin="override", by_deployer=True)
 
 
+def _from_index(spec: EnvironmentSpec, wanted: list[Demand]) -> EnvironmentSpec:
+    """What the deployer sets comes from the index, even where the model has it from a channel."""
+    if spec.conda is None:
+        return spec
+    names = {demand.name for demand in wanted}
+    gone = [one for one in spec.conda.specs if index_name(one.name) in names]
+    asked = (
+        Demand(text=name, kind="index", name=name, origin="conda", place=one.place)
+        for one in gone
+        if (name := index_name(one.name))
+    )
+    return replace(spec, demands=(*spec.demands, *asked), conda=spec.conda.without({one.name for one in gone}))
+
+
 def _without(spec: EnvironmentSpec, removed: list[Demand]) -> EnvironmentSpec:
+    spec = _from_index(spec, removed)
     names = {demand.name for demand in removed}
     gone = tuple(demand for demand in spec.demands if demand.name in names)
     kept = tuple(demand for demand in spec.demands if demand.name not in names)
@@ -193,6 +210,11 @@ def _with_python(spec: EnvironmentSpec, python: str | None) -> Overridden:
     if version == spec.python.text and spec.python.source != "inferred":
         said = _no_effect(f"--python {python}", f"that is the Python asked for already ({spec.python.place})")
         notices = (*notices, said)
+    if found is not None and spec.conda is not None:
+        raise UsageError(
+            f"--python {python} names a program, and the conda packages of the model bring their own Python",
+            hint=f"--python {found.minor} asks for another version; --conda-packages map needs no conda Python",
+        )
     demand = PythonDemand(text=version, place=None, source="override")
     return Overridden(spec=replace(spec, python=demand, notices=notices), interpreter=found)
 

@@ -24,13 +24,22 @@ def _unmet(lock: Lock, spec: EnvironmentSpec, settings: Settings) -> Iterator[st
     if spec.python.source == "override" and lock.python != spec.python.text and not moved:
         yield f"it is for Python {lock.python}, --python says {spec.python.text}"
     environment = lock.target.marker_environment(lock.python)
+    provided = {} if lock.conda is None else lock.conda.provides
     for demand in (*spec.demands, *spec.constraints):
         if demand.origin == "override" and demand.name is not None and demand.applies(environment):
+            if demand.name in provided:
+                yield from _unmet_by_conda(provided[demand.name], demand)
+                continue
             yield from _unmet_by(packages.get(demand.name), demand, needed=demand in spec.demands)
     for removed in spec.excluded:
-        if removed.name in packages:
+        if removed.name in packages or removed.name in provided:
             yield f"it has {removed.name}, which --remove leaves out"
     yield from _wrong_forms(lock, settings)
+
+
+def _unmet_by_conda(version: str, demand: Demand) -> Iterator[str]:
+    if demand.kind != "index" or not demand.specifier.contains(version, prereleases=True):
+        yield f"it has {demand.name} {version} from a conda channel, and {demand.text} is asked for ({demand.place})"
 
 
 def _unmet_by(package: LockedPackage | None, demand: Demand, *, needed: bool) -> Iterator[str]:
@@ -59,7 +68,7 @@ def unused(lock: Lock, spec: EnvironmentSpec, settings: Settings) -> tuple[Notic
 
 
 def _unused(lock: Lock, spec: EnvironmentSpec, settings: Settings) -> Iterator[Notice]:
-    had = {package.name for package in lock.packages}
+    had = {package.name for package in lock.packages} | (set() if lock.conda is None else lock.conda.provides.keys())
     bounds: dict[str, list[Demand]] = {}
     for bound in spec.constraints:
         if bound.origin == "override" and bound.place is not None:

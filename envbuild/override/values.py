@@ -15,7 +15,7 @@ from envbuild.document import Node
 from envbuild.errors import OverrideInvalid, UsageError
 from envbuild.lock import Change
 from envbuild.redaction import redacted
-from envbuild.settings import ModelIndexes, PythonPolicy, Repair
+from envbuild.settings import CondaPackages, ModelIndexes, PythonPolicy, Repair
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 """The name of a curated environment; no path can be made of it."""
@@ -273,6 +273,7 @@ _READERS: Mapping[str, Callable[[Value], Any]] = {
     "model_indexes": lambda value: value.one_of(get_args(ModelIndexes)),
     "lock": Value.file,
     "accelerator": Value.text,
+    "conda_packages": lambda value: value.one_of(get_args(CondaPackages)),
     "repair": lambda value: value.one_of(get_args(Repair)),
     "allow_repair": Value.texts,
     "deny_repair": Value.texts,

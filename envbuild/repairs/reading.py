@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from packaging.version import Version
 
+from envbuild.conda_env import index_names
 from envbuild.model import Notice
 from envbuild.python_demand import PythonDemand
 from envbuild.repairs.packages import DUMMIES, FOREIGN, NO_RELEASE, OF_THE_SYSTEM, SAME_HERE
@@ -119,7 +120,8 @@ def _is_version(text: str) -> bool:
 def _setuptools_added(spec: EnvironmentSpec) -> Mended:
     """mlflow before 2.15 imports ``pkg_resources``; what lists its build tools without setuptools would lack it."""
     mlflow = next((demand for demand in spec.demands if demand.name in MLFLOW_NAMES), None)
-    if mlflow is None or any(demand.name == "setuptools" for demand in (*spec.demands, *spec.excluded)):
+    named = {demand.name for demand in (*spec.demands, *spec.excluded)} | index_names(spec.conda)
+    if mlflow is None or "setuptools" in named:
         return spec, []
     if mlflow.pin is not None and _at_least(mlflow.pin, _MLFLOW_WITHOUT_PKG_RESOURCES):
         return spec, []

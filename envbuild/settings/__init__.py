@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from envbuild.settings.values import (
+    CondaPackages,
     Engine,
     LinkMode,
     Loader,
     ModelIndexes,
     Nan,
     PythonPolicy,
+    PythonSource,
     Repair,
     check_variable,
     read_given,
@@ -27,12 +29,14 @@ from envbuild.settings.values import (
 __all__ = [
     "EVERY_PACKAGE",
     "OVERRIDES",
+    "CondaPackages",
     "Engine",
     "LinkMode",
     "Loader",
     "ModelIndexes",
     "Nan",
     "PythonPolicy",
+    "PythonSource",
     "Repair",
     "Settings",
     "check_variable",
@@ -88,8 +92,11 @@ class Settings:
     """A version (``3.8``, ``3.8.18``) or the path of an interpreter, in place of what the model says."""
     python_policy: PythonPolicy = "minor"
     """``exact``: that very version; ``minor``: else the newest patch release of the same minor version, with a note."""
+    python_source: PythonSource = "auto"
+    """Where a Python comes from: ``auto``: this machine, else a managed one that uv fetches; ``conda``: conda's channel
+    ``conda-forge`` (docs/conda.md)."""
     python_downloads: bool = True
-    """Whether uv may download a managed Python when none is found."""
+    """Whether a Python may be downloaded when none is found."""
     repair: Repair = "safe"
     """Which repairs may be used: those that keep every version that the model pins, all, or none (docs/repairs.md)."""
     allow_repair: tuple[str, ...] = ()
@@ -122,6 +129,14 @@ class Settings:
     """Which build of torch and tensorflow: ``auto`` (by this machine), ``cpu``, ``cu118``, …"""
     torch_index: str | None = None
     """Where builds of torch for single accelerators lie, a folder each; ``None``: PyTorch's own."""
+    conda_packages: CondaPackages = "auto"
+    """What becomes of conda.yaml's own packages: ``conda``: installed from their channels; ``map``: taken from the index by
+    a list of names; ``auto``: the former where ``envbuild[conda]`` is installed (docs/conda.md)."""
+    conda_mirror: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """URLs in place of channels, each a name or a URL and another URL (``defaults=https://…`` as text)."""
+    virtual_package: tuple[tuple[str, str], ...] = ()
+    """What a machine has that conda packages are solved for, in place of what this one has: names and versions
+    (``__cuda=11.2`` as text)."""
     no_build: bool = False
     """Refuse sdists: nothing of a package's own build code runs."""
     lock: Path | None = None

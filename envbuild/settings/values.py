@@ -17,10 +17,14 @@ Repair = Literal["safe", "all", "none"]
 LinkMode = Literal["auto", "clone", "hardlink", "copy"]
 Loader = Literal["auto", "mlflow", "direct"]
 LogFormat = Literal["text", "json"]
+PythonSource = Literal["auto", "conda"]
+CondaPackages = Literal["auto", "conda", "map"]
 
 _CHOICES: Mapping[str, tuple[str, ...]] = {
     "engine": get_args(Engine),
+    "conda_packages": get_args(CondaPackages),
     "python_policy": get_args(PythonPolicy),
+    "python_source": get_args(PythonSource),
     "model_indexes": get_args(ModelIndexes),
     "nan": get_args(Nan),
     "repair": get_args(Repair),
@@ -42,6 +46,8 @@ _LISTS = (
     "no_binary",
     "pass_env",
     "set_env",
+    "conda_mirror",
+    "virtual_package",
     *_PATH_LISTS,
 )
 _PATHS = ("home", "lock", "conda_env", "override", "uds", "certfile", "keyfile")
@@ -310,6 +316,37 @@ def _variable_of(one: Any, said_by: str) -> tuple[str, str]:
     return name, text
 
 
+def _mirrors(value: Any, said_by: str) -> tuple[tuple[str, str], ...]:
+    """Channels and the URLs in their place: pairs, or texts such as ``conda-forge=https://…``."""
+    if isinstance(value, str):
+        raise UsageError(f"{said_by} is one text where a list of CHANNEL=URL is wanted", hint="put it into a list")
+    pairs = []
+    for one in value:
+        # A channel's own URL may hold an equals sign; the mirror's begins behind the last one before its scheme.
+        found = one if isinstance(one, tuple) else re.fullmatch(r"(.+?)=((?:https?|file)://.+)", str(one))
+        if found is None:
+            raise UsageError(f"{said_by} has something that is not CHANNEL=URL", hint="write conda-forge=https://…")
+        name, url = found if isinstance(found, tuple) else found.groups()
+        pairs.append((str(name).rstrip("/"), _url(url, said_by)))
+    return tuple(pairs)
+
+
+def _virtual_packages(value: Any, said_by: str) -> tuple[tuple[str, str], ...]:
+    """conda's virtual packages: pairs, or texts such as ``__glibc=2.17``."""
+    if isinstance(value, str):
+        raise UsageError(f"{said_by} is one text where a list of __NAME=VERSION is wanted", hint="put it into a list")
+    pairs = []
+    for one in value:
+        found = one if isinstance(one, tuple) else re.fullmatch(r"(__[a-z0-9_]+)=(\d[\w.]*)", str(one))
+        if found is None:
+            raise UsageError(
+                f"{said_by} has {one!r}, which is not __NAME=VERSION", hint="write __glibc=2.17 or __cuda=11.2"
+            )
+        name, version = found if isinstance(found, tuple) else found.groups()
+        pairs.append((str(name), str(version)))
+    return tuple(pairs)
+
+
 _CONVERSIONS: Mapping[str, Callable[[Any, str], Any]] = {
     **dict.fromkeys(_FLAGS, _flag),
     **dict.fromkeys(_SECONDS, _seconds),
@@ -326,6 +363,8 @@ _CONVERSIONS: Mapping[str, Callable[[Any, str], Any]] = {
     "token": _token,
     "pass_env": _names,
     "set_env": _variables,
+    "conda_mirror": _mirrors,
+    "virtual_package": _virtual_packages,
     "index_url": _url,
     "extra_index_url": _urls,
     "find_links": _places,

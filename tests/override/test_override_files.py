@@ -87,6 +87,7 @@ find_links: [wheels, https://files.example/wheels/]
 model_indexes: deny
 lock: pylock.toml
 accelerator: cu118
+conda_packages: map
 repair: none
 allow_repair: [double-pin]
 deny_repair: [dead-index]
@@ -120,6 +121,7 @@ def test_settings_are_given_as_settings_take_them(everything: OverrideFile, tmp_
         "model_indexes": "deny",
         "lock": tmp_path / "pylock.toml",
         "accelerator": "cu118",
+        "conda_packages": "map",
         "repair": "none",
         "allow_repair": ("double-pin",),
         "deny_repair": ("dead-index",),
