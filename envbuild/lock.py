@@ -21,6 +21,8 @@ from typing import Any, Literal
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from envbuild.conda import package as conda
+from envbuild.conda.package import CondaHalf, CondaPackage
 from envbuild.errors import LockInvalid, LockStale, Place
 from envbuild.model import Notice
 from envbuild.redaction import without_userinfo
@@ -31,7 +33,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-Kind = Literal["wheel", "sdist", "vcs", "archive", "directory"]
+Kind = Literal["wheel", "sdist", "vcs", "archive", "directory", "conda"]
+"""What a package is installed from; what is ``conda`` stands in no lock's ``packages``, but is looked at as those are."""
 TABLE_VERSION = 1
 # The notices of a lock that is for another Python than the model names.
 PYTHON_REPAIRS = ("neighbouring-python", "python-by-wheels")
@@ -132,7 +135,15 @@ class Lock:
     target: Target
     packages: tuple[LockedPackage, ...]
     build: tuple[BuildLock, ...] = ()
+    conda: CondaHalf | None = None
+    """What comes from channels; ``packages`` stand on top of it."""
     origin: Origin = field(default_factory=Origin)
+
+    @property
+    def installed(self) -> tuple[LockedPackage, ...]:
+        """All packages, by name: those of channels too, as if they were of ``packages``."""
+        half = () if self.conda is None else map(_as_locked, self.conda.packages)
+        return by_name((*half, *self.packages))
 
     @property
     def hash(self) -> str:
@@ -149,6 +160,20 @@ class Lock:
         return next((package.version for package in self.packages if package.name == canonicalize_name(name)), None)
 
 
+def _as_locked(package: CondaPackage) -> LockedPackage:
+    return LockedPackage(
+        name=package.name,
+        version=package.version,
+        kind="conda",
+        sha256=package.sha256,
+        url=package.url,
+        file_name=package.url.rpartition("/")[2],
+        size=package.size,
+        uploaded=package.made,
+        dependencies=tuple(need.split()[0] for need in package.depends if not need.startswith("__")),
+    )
+
+
 def lock_hash(lock: Lock) -> str:
     """sha256 over the lock's canonical form, in hexadecimal.
 
@@ -156,12 +181,14 @@ def lock_hash(lock: Lock) -> str:
     (a VCS commit; the digest of a local directory), with the build requirements of what must be built. Not in it:
     URLs, upload times, dates, the spec's digest, overrides, paths, the names of tools.
     """
-    content = {
+    content: dict[str, Any] = {
         "python": lock.python,
         "target": [lock.target.python, lock.target.platform],
         "packages": sorted((package.identity() for package in lock.packages), key=json.dumps),
         "build": sorted((build.identity() for build in lock.build), key=json.dumps),
     }
+    if lock.conda is not None:
+        content["conda"] = lock.conda.identity()
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
@@ -207,6 +234,7 @@ def read_kept(text: str, name: str) -> Lock:
             target=Target(str(table["python-tag"]), str(table["platform"])),
             packages=by_name(safe(_kept_package(entry)) for entry in content["packages"]),
             build=tuple(build_from(entry) for entry in table.get("build", ())),
+            conda=conda_from(table),
             origin=origin_from(table),
         )
         if table["version"] != TABLE_VERSION or table["hash"] != lock.hash:
@@ -309,6 +337,8 @@ def table_of(lock: Lock) -> dict[str, Any]:
         table["notices"] = [{"code": notice.code, "message": notice.message} for notice in origin.notices]
     if lock.build:
         table["build"] = [_build_table(build) for build in lock.build]
+    if lock.conda is not None:
+        table["conda"] = conda.to_table(lock.conda)
     return table
 
 
@@ -334,6 +364,14 @@ def build_from(entry: Mapping[str, Any]) -> BuildLock:
         packages=by_name(safe(_build_package(package)) for package in entry["packages"]),
         undeclared=tuple(str(name) for name in entry.get("undeclared", ())),
     )
+
+
+def conda_from(table: Mapping[str, Any]) -> CondaHalf | None:
+    """What comes from channels, from the table.
+
+    :raises ValueError: something in it is not what it should be.
+    """
+    return conda.from_table(table["conda"]) if "conda" in table else None
 
 
 def _build_package(entry: Mapping[str, Any]) -> LockedPackage:
@@ -389,6 +427,19 @@ def lock_to_dict(lock: Lock) -> dict[str, Any]:
             {"name": p.name, "version": p.version, "kind": p.kind, "sha256": p.sha256, "commit": p.commit}
             for p in lock.packages
         ],
+        "conda": None if lock.conda is None else _conda_to_dict(lock.conda),
         "overrides": [change.to_dict() for change in lock.origin.overrides],
         "notices": [notice.to_dict() for notice in lock.origin.notices],
+    }
+
+
+def _conda_to_dict(half: CondaHalf) -> dict[str, Any]:
+    return {
+        "channels": list(half.channels),
+        "subdir": half.subdir,
+        "reason": half.reason,
+        "packages": [
+            {"name": p.name, "version": p.version, "build": p.build, "url": p.url, "sha256": p.sha256}
+            for p in half.packages
+        ],
     }

@@ -38,6 +38,7 @@ from envbuild.lock import (
     build_from,
     by_name,
     check_target,
+    conda_from,
     origin_from,
     safe,
     table_of,
@@ -117,6 +118,7 @@ def _ours(pylock: Pylock, table: Mapping[str, Any], target: Target, place: Place
     lock = replace(
         _foreign(pylock, stated.python, lock_target),
         build=tuple(build_from(entry) for entry in table.get("build", ())),
+        conda=conda_from(table),
         origin=stated.origin,
     )
     if table.get("hash") not in (None, lock.hash):

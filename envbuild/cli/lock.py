@@ -20,32 +20,32 @@ if TYPE_CHECKING:
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["pylock", "requirements"]),
-    default="pylock",
-    show_default=True,
-    help="pylock.toml (PEP 751), or pip's hashed requirement lines.",
+    type=click.Choice(["pylock", "conda-lock", "requirements"]),
+    help="pylock.toml (PEP 751; the default), conda-lock.yml (the default with conda packages), or pip's hashed lines.",
 )
 @lock_options
 @output_options
-def command(model: Path, target: Path | None, form: str, **options: Any) -> None:
+def command(model: Path, target: Path | None, form: str | None, **options: Any) -> None:
     """Lock MODEL's environment as of the day it was made, and print the lock.
 
     The lock is kept in the store and used by every later command for this model. With -o it is written to a file;
-    a pylock.toml beside MLmodel is found by itself.
+    a pylock.toml or conda-lock.yml beside MLmodel is found by itself.
     """
-    from envbuild import pipeline
+    from envbuild import lock_files, pipeline
     from envbuild.files import check_target, write_whole
     from envbuild.lock import lock_to_dict
 
     with open_output(options, "lock") as output:
-        _check_name(target, form)
+        wanted = _form(target, form)
         check_target(target)
         settings = settings_from(options)
         asked = pipeline.ask(model, settings)
         output.notices(asked.spec.notices)
+        if wanted is not None and settings.lock is None:
+            lock_files.check_form(wanted, with_conda=asked.spec.conda is not None)
         locked = pipeline.lock(asked, settings, output.report)
         output.notices(locked.notices)
-        text = _text(locked.lock, form)
+        text = _text(locked.lock, wanted)
         if target is not None:
             write_whole(target, text.encode())
         content = {
@@ -53,26 +53,29 @@ def command(model: Path, target: Path | None, form: str, **options: Any) -> None
             "source": locked.source,
             "file": None if target is None else str(target),
         }
-        said = f"{target}: {len(locked.lock.packages)} packages, lock hash {locked.lock.hash}"
+        count = len(locked.lock.packages) + (0 if locked.lock.conda is None else len(locked.lock.conda.packages))
+        said = f"{target}: {count} packages, lock hash {locked.lock.hash}"
         output.result(content, text.rstrip("\n") if target is None else said, locked.notices)
 
 
-def _text(lock: Lock, form: str) -> str:
+def _text(lock: Lock, form: str | None) -> str:
+    from envbuild import lock_files
     from envbuild.lock import write_requirements
-    from envbuild.pylock import write_lock
 
-    return write_lock(lock) if form == "pylock" else write_requirements(lock)
+    if form == "requirements":
+        lock_files.check_form(form, with_conda=lock.conda is not None)
+        return write_requirements(lock)
+    return lock_files.text_of(lock, lock_files.form_of(lock) if form is None else form)
 
 
-def _check_name(target: Path | None, form: str) -> None:
-    """A lock under another name would not be read by any tool."""
-    from packaging.pylock import is_valid_pylock_path
-
+def _form(target: Path | None, form: str | None) -> str | None:
+    """The form that is asked for, by its option or the file's name: under another name no tool would read it."""
     from envbuild.errors import UsageError
+    from envbuild.lock_files import NAMES, form_of_name
 
-    if target is None or form != "pylock" or (target.exists() and not target.is_file()):
-        return
-    if not is_valid_pylock_path(target):
-        raise UsageError(
-            f"{target.name} is no name for a lock", hint="PEP 751 calls them pylock.toml or pylock.NAME.toml"
-        )
+    if target is None or form == "requirements" or (target.exists() and not target.is_file()):
+        return form
+    named = form_of_name(target)
+    if named is None or form not in (None, named):
+        raise UsageError(f"{target.name} is no name for a lock{f' of the form {form}' if form else ''}", hint=NAMES)
+    return named
