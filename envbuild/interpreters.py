@@ -2,6 +2,7 @@
 
 Looked for in this order: the path that was given; what findpython knows (``PATH``, pyenv, asdf, rye, uv's managed
 ones); conda's environments; ``/opt`` and ``/usr/local``; then, where that is allowed, a managed Python that uv fetches.
+Where the deployer says so, it comes from conda's channel in place of all these.
 An interpreter counts by what it says of itself when it runs, never by its name.
 """
 
@@ -19,6 +20,7 @@ from typing import Any
 
 from packaging.version import Version
 
+from envbuild import target
 from envbuild.errors import InterpreterNotFound, UsageError
 from envbuild.files import write_whole
 from envbuild.progress import Report, silent
@@ -103,6 +105,8 @@ def find(demanded: str, settings: Settings, report: Report = silent) -> Interpre
 
     :raises InterpreterNotFound: it is not here and may not or cannot be fetched; says what was looked at.
     """
+    if settings.python_source == "conda":
+        return _of_channel(demanded, settings, report)
     kept = settings.home / "interpreters" / f"{demanded}.json"
     if (known := read_kept(kept)) is not None:
         return known
@@ -253,6 +257,32 @@ def _fetched(demanded: str, settings: Settings, report: Report) -> Interpreter |
         if path is not None:
             return probe(path)
     return None
+
+
+def _of_channel(demanded: str, settings: Settings, report: Report) -> Interpreter:
+    """A Python of conda's channel: one that was fetched before, else a new one.
+
+    :raises InterpreterNotFound: there is none, and none to be had.
+    :raises LockError: the channel does not answer.
+    """
+    from envbuild.conda import pythons  # few ask for it
+
+    here = [found for program in pythons.kept(settings) if (found := probe(program)) is not None]
+    exact = [found for found in here if fits(found.version, demanded, "exact")]
+    if not exact and settings.python_downloads and not settings.offline:
+        versions = [demanded] if settings.python_policy == "exact" else [demanded, ".".join(demanded.split(".")[:2])]
+        for version in dict.fromkeys(versions):
+            program = pythons.fetched(version, target.here(version), settings, report)
+            if program is not None and (found := probe(program)) is not None:
+                return found
+    near = exact or [found for found in here if fits(found.version, demanded, settings.python_policy)]
+    if near:
+        return max(near, key=lambda found: Version(found.version))
+    raise InterpreterNotFound(
+        f"the conda channel {pythons.CHANNEL} has no Python {demanded}",
+        hint="--python with another version, or --python-source auto",
+        details=[f"fetched before: Python {found.version}" for found in here],
+    )
 
 
 def _not_found(demanded: str, settings: Settings, looked_at: list[Interpreter]) -> InterpreterNotFound:

@@ -16,7 +16,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from envbuild import accelerator, asof, faults, staleness, target
+from envbuild import accelerator, asof, faults, lock_files, staleness, target
+from envbuild.conda import channels
 from envbuild.environment import Environment
 from envbuild.errors import (
     EnvbuildError,
@@ -55,7 +56,6 @@ if TYPE_CHECKING:
 
 # Raised when a rule changes what the same question resolves to: locks kept under older rules are then not reused.
 RULES_VERSION = 4
-PYLOCK = "pylock.toml"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,13 +105,24 @@ def ask(path: Path | str, settings: Settings) -> Asked:
     switch = Switch.of(settings)
     override = override_of(settings, os.environ)
     leave_out = switch.allows("missing-package")
-    asked = read_spec(model, expand, leave_out_missing=leave_out, instead=override.instead)
+    asked = read_spec(
+        model, expand, leave_out_missing=leave_out, instead=override.instead, conda=_from_channels(settings)
+    )
     overridden: Overridden = applying.apply(asked, override, settings.python)
     spec, repaired = mend(overridden.spec, switch)
     # What was left out while reading is a repair like the others.
     left_out = tuple(notice for notice in spec.notices if notice.code in NEEDS_CONSENT)
     spec = replace(spec, notices=tuple(notice for notice in spec.notices if notice not in left_out))
     return Asked(model=model, spec=spec, interpreter=overridden.interpreter, repairs=(*left_out, *repaired))
+
+
+def _from_channels(settings: Settings) -> bool:
+    """Whether conda.yaml's own packages are to come from their channels."""
+    if settings.conda_packages != "auto":
+        return settings.conda_packages == "conda"
+    from importlib.util import find_spec
+
+    return find_spec("rattler") is not None
 
 
 def lock(asked: Asked, settings: Settings, report: Report = silent, platform: str | None = None) -> Locked:
@@ -133,9 +144,10 @@ def _locked(asked: Asked, settings: Settings, report: Report, platform: str | No
     else:
         notices = ()
     if settings.locked:
+        path = asked.model.path / (lock_files.PYLOCK if asked.spec.conda is None else lock_files.CONDA_LOCK)
         raise LockMissing(
             f"there is no lock for {asked.model.path}, and only an existing one may be used",
-            hint=f"envbuild lock {asked.model.path} -o {asked.model.path / PYLOCK} makes one; --lock names one elsewhere",
+            hint=f"envbuild lock {asked.model.path} -o {path} makes one; --lock names one elsewhere",
         )
     return _kept_or_resolved(asked, settings, wanted, notices, report)
 
@@ -276,16 +288,18 @@ def _lock_file(
     asked: Asked, settings: Settings, wanted: target.Target
 ) -> tuple[Locked | None, tuple[Notice, ...]] | None:
     """The lock file that was named, or the one beside MLmodel; a stale one of the latter kind is a notice."""
-    path = settings.lock or asked.model.path / PYLOCK
-    if settings.lock is None and (settings.update or not path.is_file()):
+    path = settings.lock or lock_files.beside(asked.model.path, with_conda=asked.spec.conda is not None)
+    if settings.lock is None and settings.update:
         return None
+    if path is None:
+        return _unwanted(asked)
     if not path.is_file():
         raise LockMissing(f"there is no lock at {path}", hint=f"envbuild lock {asked.model.path} -o {path} makes one")
-    from envbuild.pylock import read_lock_file  # most locks are kept in the store
 
     try:
-        found = read_lock_file(path, asked.spec.python.text, wanted)
+        found = lock_files.read_lock_file(path, asked.spec.python.text, wanted)
         reasons = (
+            *(_reasons_of_form(found, settings)),
             *staleness.reasons_against(found, asked.spec),
             *effects.unmet(found, asked.spec, settings),
             *(_reasons_of_date(found, settings) if settings.lock is None else ()),
@@ -300,6 +314,24 @@ def _lock_file(
             raise
         return None, (Notice(code="lock-stale", message=f"{error.message}; it is not used", place=error.place),)
     return Locked(asked=asked, lock=found, source=str(path), notices=asked.spec.notices), ()
+
+
+def _unwanted(asked: Asked) -> tuple[None, tuple[Notice, ...]] | None:
+    """A lock beside MLmodel that has conda packages, where none are wanted."""
+    path = asked.model.path / lock_files.CONDA_LOCK
+    if asked.spec.conda is not None or not path.is_file():
+        return None
+    message = f"the lock {path} is not used: no conda packages are taken from channels here (docs/lock.md)"
+    return None, (Notice(code="lock-stale", message=message),)
+
+
+def _reasons_of_form(lock: Lock, settings: Settings) -> tuple[str, ...]:
+    """Why a lock cannot be used where conda packages are taken from the index."""
+    if lock.conda is None or _from_channels(settings):
+        return ()
+    if settings.conda_packages == "map":
+        return ("it has conda packages, and --conda-packages map takes none",)
+    return ("it has conda packages, and envbuild[conda] is not installed",)
 
 
 def _reasons_of_date(lock: Lock, settings: Settings) -> tuple[str, ...]:
@@ -383,8 +415,14 @@ def _key(spec: EnvironmentSpec, settings: Settings, wanted: target.Target, index
         "repairs": Switch.of(settings).key(),
         "rules": RULES_VERSION,
         "target": str(wanted),
+        **({} if spec.conda is None else {"conda": _channels_key(settings)}),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _channels_key(settings: Settings) -> list[object]:
+    mirrors = [[without_userinfo(name), without_userinfo(url)] for name, url in settings.conda_mirror]
+    return [mirrors, list(settings.virtual_package)]
 
 
 def _resolve(asked: Asked, settings: Settings, wanted: target.Target, indexes: Indexes, report: Report) -> Lock:
@@ -393,7 +431,7 @@ def _resolve(asked: Asked, settings: Settings, wanted: target.Target, indexes: I
     from envbuild.repairs.attempt import AnotherPython
     from envbuild.resolvers import resolver_for
 
-    interpreter = asked.interpreter or interpreters.find(asked.spec.python.text, settings, report)
+    interpreter = asked.interpreter or _of_the_time(asked.spec, settings, report)
     as_of = asof.decide(settings.as_of, asked.spec, lambda names: _dates(names, indexes, settings))
     question = Question(
         spec=asked.spec,
@@ -404,8 +442,14 @@ def _resolve(asked: Asked, settings: Settings, wanted: target.Target, indexes: I
         settings=settings,
         repairs=asked.repairs,
     )
+    if asked.spec.conda is None:
+        resolver = resolver_for(settings.engine)
+    else:
+        from envbuild.resolvers.conda import CondaResolver
+
+        resolver = CondaResolver()
     try:
-        return resolver_for(settings.engine).resolve(question, report)
+        return resolver.resolve(question, report)
     except AnotherPython as other:
         # Once: the Python that a rule found is the best that there is, and whatever else it lacks is another rule's.
         spec = replace(asked.spec, python=replace(asked.spec.python, text=other.python, source="repair"))
@@ -419,6 +463,19 @@ def _resolve(asked: Asked, settings: Settings, wanted: target.Target, indexes: I
         )
         lock = resolver_for(settings.engine).resolve(question, report)
         return replace(lock, origin=replace(lock.origin, spec_digest=asked.spec.digest()))
+
+
+def _of_the_time(spec: EnvironmentSpec, settings: Settings, report: Report) -> Interpreter:
+    """The Python that resolves, and builds what only tells its requirements when it is built."""
+    from envbuild import interpreters
+
+    try:
+        return interpreters.find(spec.python.text, settings, report)
+    except InterpreterNotFound:
+        if spec.conda is None:
+            raise
+        # Channels are asked in any case, and what they have is what the model had.
+        return interpreters.find(spec.python.text, settings.having(python_source="conda"), report)
 
 
 def _dates(names: Iterable[str], indexes: Indexes, settings: Settings) -> Mapping[str, Project]:
@@ -446,6 +503,8 @@ def _stand_in(interpreter: Interpreter, lock: Lock) -> tuple[Notice, ...]:
 def _acceptable(locked: Locked, settings: Settings) -> Callable[[Interpreter], bool]:
     """Whether an environment that was built from an interpreter may be handed out here."""
     named = locked.asked.interpreter
+    if locked.lock.conda is not None:
+        return lambda interpreter: interpreter.version == locked.lock.python
     if named is not None:
         return lambda interpreter: interpreter.key == named.key
     return lambda interpreter: fits(interpreter.version, locked.lock.python, settings.python_policy)
@@ -502,6 +561,7 @@ def _make(
         parts=locked.asked.spec.parts,
         indexes=_living(indexes, lock, settings),
         settings=settings,
+        channels=channels_of(locked, settings),
         bytecode=store.bytecode,
         link_mode=links.resolved(settings.link_mode, settings.home),
     )
@@ -520,6 +580,15 @@ def _make(
 def indexes_of(locked: Locked, settings: Settings) -> Indexes:
     """Where a lock's files are looked for."""
     return _living(_indexes(locked.asked.spec, settings)[0], locked.lock, settings)
+
+
+def channels_of(locked: Locked, settings: Settings) -> tuple[str, ...]:
+    """The channels that a spec names, and those that the deployer has in place of any; with what lets one in."""
+    mirrors, part = dict(settings.conda_mirror), locked.asked.spec.conda
+    if part is None:
+        return tuple(mirrors.values())
+    named = channels.channels_of(part.channels, (one.text for one in part.specs), mirrors)
+    return tuple(dict.fromkeys((*channels.urls_of(named), *mirrors.values())))
 
 
 def _living(indexes: Indexes, lock: Lock, settings: Settings) -> Indexes:
@@ -542,6 +611,8 @@ def _check_target(lock: Lock) -> None:
 
 
 def _interpreter(locked: Locked, settings: Settings, report: Report) -> Interpreter:
+    if locked.lock.conda is not None:
+        return _in_prefix(locked.lock, Store(settings))
     if locked.asked.interpreter is not None:
         return locked.asked.interpreter
     from envbuild import interpreters
@@ -550,3 +621,17 @@ def _interpreter(locked: Locked, settings: Settings, report: Report) -> Interpre
         return interpreters.find(locked.lock.python, settings, report)
     except InterpreterNotFound as error:
         raise InterpreterMissing(error.message, hint=error.hint, details=error.details) from error
+
+
+def _in_prefix(lock: Lock, store: Store) -> Interpreter:
+    """The Python that a lock's conda packages bring: it lies in the very prefix that they make."""
+    known = python_brought(lock)
+    return replace(known, executable=str(store.place(lock.hash, known) / "bin" / "python"))
+
+
+def python_brought(lock: Lock) -> Interpreter:
+    """The Python that a lock's conda packages bring, wherever their prefix lies."""
+    machine, minor = lock.target.machine, "".join(lock.python.split(".")[:2])
+    # The flag for pymalloc went with Python 3.8.
+    abi = f"cpython-{minor}{'m' if minor in ('36', '37') else ''}-{machine}-linux-gnu"
+    return Interpreter(executable="", version=lock.python, abi=abi, platform=f"linux-{machine}")

@@ -11,6 +11,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+from envbuild.conda import activation
+from envbuild.conda.activation import Activation
 from envbuild.model import Notice
 from envbuild.settings import check_variable
 
@@ -81,6 +83,8 @@ def worker_environ(
     :raises UsageError: a variable is named that is the worker's own.
     """
     known = os.environ if host is None else host
+    prefix = python.parent.parent
+    active = activation.kept(prefix) or Activation()
     for name in (*pass_env, *set_env):
         check_variable(name, "the worker's environment")
     variables = {
@@ -93,11 +97,12 @@ def worker_environ(
         "MLFLOW_DISABLE_TELEMETRY": "true",
     }
     variables |= passed((), known)
+    variables |= active.at_home(str(private.home))
     variables |= of_flavor
     variables |= {name: known[name] for name in pass_env if name in known}
     variables |= set_env
-    variables |= {"HOME": str(private.home), "TMPDIR": str(private.temporary), **_activation(python.parent.parent)}
-    return variables | {"PATH": f"{python.parent}{os.pathsep}{variables['PATH']}"}
+    variables |= {"HOME": str(private.home), "TMPDIR": str(private.temporary), **named(prefix)}
+    return variables | {"PATH": os.pathsep.join([str(python.parent), *active.path, variables["PATH"]])}
 
 
 def passed(pass_env: Sequence[str] = (), host: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -120,7 +125,8 @@ def notices_of_absent(names: Sequence[str]) -> tuple[Notice, ...]:
     )
 
 
-def _activation(prefix: Path) -> dict[str, str]:
+def named(prefix: Path) -> dict[str, str]:
+    """The variable that names an environment to the programs in it."""
     if (prefix / "pyvenv.cfg").is_file():
         return {"VIRTUAL_ENV": str(prefix)}
     if (prefix / "conda-meta").is_dir():

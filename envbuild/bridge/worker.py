@@ -129,7 +129,7 @@ class Worker:
                 tidy.callback(limit.remove)
             # What cannot be written needs no more care, and that of "shared" leaves a way around mounts.
             words = ["shared"] if shared and not options.read_only else []
-            argv = [str(python), "-I", "-S", str(WORKER_FOLDER), confinement.PARENT, *words]
+            argv = [str(python), "-I", "-S", "-B", str(WORKER_FOLDER), confinement.PARENT, *words]
             kept = _confinement(options, model.path, python, store, private)
             launch = confinement.launched(kept, limit, argv)
             try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -28,6 +28,8 @@ class Order:
     settings: Settings
     bytecode: Path
     """Where byte code is kept from one environment to the next."""
+    channels: tuple[str, ...] = field(default=(), repr=False)
+    """conda's channels that credentials are known of, by URL."""
     parts: frozenset[str] = frozenset()
     """What of the lock's local packages lies outside the model, by the deployer's own word: absolute paths."""
     python_build: str = ""
@@ -49,6 +51,10 @@ class Builder(Protocol):
 
 def builder_for(engine: Engine, lock: Lock) -> Builder:
     """The builder of an engine; with ``auto`` it is that of the engine that made the lock."""
+    if lock.conda is not None:
+        from envbuild.builders.conda import CondaBuilder
+
+        return CondaBuilder()
     if engine == "pip" or (engine == "auto" and lock.origin.engine == "pip"):
         from envbuild.builders.pip import PipBuilder
 

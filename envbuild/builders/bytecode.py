@@ -124,7 +124,7 @@ class ByteCode:
         assert self._early is not None, "it is used in a with statement"  # noqa: S101 - ours alone
         known, placed = self._early.result()
         found = list(distributions(self._order.place, {name: entry.files for name, entry in known.items()}))
-        owned, differing = _owned(self._order, [*found, _unclaimed(self._order, found)])
+        owned, differing = _owned(self._order, [*found, *_others(self._order, found)])
         entries = self._entries(found, owned, known, report)
         files: dict[str, str] = {}
         wanted: dict[str, tuple[_Entry, str]] = {}
@@ -148,8 +148,8 @@ class ByteCode:
         """What is kept of each distribution, made where it is not."""
         kept: list[_Entry] = []
         new: list[tuple[Path, Distribution]] = []
-        for one, mine in zip([*found, None], owned):
-            whole = one is not None and one == mine
+        for number, mine in enumerate(owned):
+            whole = number < len(found) and found[number] == mine
             if whole and mine.name in known:
                 kept.append(known[mine.name])
                 continue
@@ -208,17 +208,24 @@ def _owned(order: Order, found: Sequence[Distribution]) -> tuple[list[Distributi
     return owned, others
 
 
-def _unclaimed(order: Order, found: Sequence[Distribution]) -> Distribution:
-    """What lies in site-packages and is no distribution's: uv's own hook, which every start imports."""
+def _others(order: Order, found: Sequence[Distribution]) -> Iterator[Distribution]:
+    """What is no distribution's: uv's own hook, which every start imports; in a conda prefix, the standard library too."""
     claimed = {path for one in found for path in one.files}
-    there = (path.relative_to(order.place).as_posix() for path in order.place.glob("lib/python*/site-packages/*.py"))
-    return Distribution(name="", version="", files={path: "" for path in there if path not in claimed})
+    # conda's older packages say by an egg-info what they are, and nothing of their files.
+    below = "*.py" if order.lock.conda is None else "**/*.py"
+    there = [
+        path.relative_to(order.place).as_posix() for path in order.place.glob(f"lib/python*/site-packages/{below}")
+    ]
+    yield Distribution(name="", version="", files={path: "" for path in there if path not in claimed})
+    if order.lock.conda is not None:
+        library = (path.relative_to(order.place).as_posix() for path in order.place.glob("lib/python*/**/*.py"))
+        yield Distribution(name="", version="", files={path: "" for path in library if "/site-packages/" not in path})
 
 
 def _digest(order: Order, distribution: Distribution) -> str:
     """What names the entry of a wheel that was built here, and may be other bytes than last time: its files."""
     digest = hashlib.sha256()
-    for path in sorted(filter(_is_in_site, distribution.files)):
+    for path in sorted(filter(_is_in_library, distribution.files)):
         content = sha256_of(f"{order.place}/{path}") if (order.place / path).is_file() else "-"
         digest.update(f"{path}\0{distribution.files[path]}\0{content}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
@@ -227,13 +234,13 @@ def _digest(order: Order, distribution: Distribution) -> str:
 def _sources(distribution: Distribution) -> Iterator[str]:
     """What is compiled of a distribution: the tests that it brings are imported by no prediction."""
     for path in distribution.files:
-        if path.endswith(".py") and _is_in_site(path) and not {"tests", "test"} & set(path.split("/")[:-1]):
+        if path.endswith(".py") and _is_in_library(path) and not {"tests", "test"} & set(path.split("/")[:-1]):
             yield path
 
 
-def _is_in_site(path: str) -> bool:
+def _is_in_library(path: str) -> bool:
     # Launchers lie elsewhere: they are made here, and no wheel knows them.
-    return "/site-packages/" in path
+    return path.startswith("lib/python")
 
 
 def _make(order: Order, new: Sequence[tuple[Path, Distribution]], report: Report) -> list[_Entry]:
@@ -257,7 +264,7 @@ def _jobs(order: Order, folder: Path, distribution: Distribution) -> Iterator[li
     folder.mkdir()
     for path in sorted(_sources(distribution)):
         if (order.place / path).is_file():
-            shown = path.partition("/site-packages/")[2]
+            shown = path.partition("/site-packages/")[2] or path.split("/", 2)[2]
             yield [str(order.place / path), str(folder / cached(path, order.interpreter.minor)), shown]
 
 
@@ -308,7 +315,7 @@ def _keep(order: Order, folder: Path, place: Path, distribution: Distribution) -
     # What is made here is made anew each time: RECORD itself, and what says who installed it.
     files = {
         path: sha256_of(f"{order.place}/{path}")
-        for path in filter(_is_in_site, distribution.files)
+        for path in filter(_is_in_library, distribution.files)
         if (distribution.files[path] or path.endswith(".py")) and (order.place / path).is_file()
     }
     wrong = [path for path, digest in files.items() if distribution.files[path] not in ("", digest)]

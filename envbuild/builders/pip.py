@@ -61,7 +61,7 @@ class _PipInstaller:
         self._fetched: Mapping[str, Path] = {}
         self._count = 0
 
-    def create(self) -> None:
+    def create(self) -> Mapping[str, str]:
         """See :class:`Installer`."""
         order = self._order
         built_with = (package for build in order.lock.build for package in build.packages)
@@ -70,6 +70,7 @@ class _PipInstaller:
         faults.point("fetched")
         virtualenv.create(order.place, order.interpreter, order.settings, self._report)
         self._tools = self._unpacked()
+        return {}
 
     def _unpacked(self) -> Tools:
         """The locked pip, or one that fits the Python where none is locked."""

@@ -19,10 +19,10 @@ class UvBuilder(VirtualenvBuilder):
 
     def installer(self, order: Order, scratch: Path, report: Report) -> Installer:
         """See :class:`VirtualenvBuilder`."""
-        return _UvInstaller(order, scratch, report)
+        return UvInstaller(order, scratch, report)
 
 
-class _UvInstaller:
+class UvInstaller:
     """uv at work on one environment."""
 
     def __init__(self, order: Order, scratch: Path, report: Report) -> None:
@@ -31,12 +31,13 @@ class _UvInstaller:
         self._report = report
         self._python = str(order.place / "bin" / "python")
 
-    def create(self) -> None:
+    def create(self) -> Mapping[str, str]:
         """See :class:`Installer`."""
         order = self._order
         self._report(Step("installing", f"a virtualenv of Python {order.interpreter.version}"))
         arguments = ["venv", str(order.place), "--python", order.interpreter.executable, "--no-project"]
         self._run(arguments, cwd=order.place.parent)
+        return {}
 
     def unpack(self, build: BuildLock, place: Path) -> None:
         """See :class:`Installer`."""

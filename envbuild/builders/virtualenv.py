@@ -42,8 +42,8 @@ class Batch:
 class Installer(Protocol):
     """A program that makes one virtualenv and fills it."""
 
-    def create(self) -> None:
-        """Make the virtualenv, with nothing in it.
+    def create(self) -> Mapping[str, str]:
+        """Make what the packages are installed into; gives the distributions that are in it already, by name.
 
         :raises BuildError: it cannot be made.
         """
@@ -83,14 +83,14 @@ class VirtualenvBuilder(ABC):
             scratch = Path(name)
             installer = self.installer(order, scratch, report)
             local = {package.name: _local_copy(package, order, scratch) for package in order.lock.packages}
-            installer.create()
+            there = installer.create()
             faults.point("virtualenv made")
             with ByteCode(order) as bytecode:
                 for batch in _batches(order.lock.packages, order.lock.build, local):
                     _install(installer, batch, order, scratch)
                     faults.point("installed")
                 contents = bytecode.completed(report)
-        _check(order, contents.versions)
+        _check(order, contents.versions, there)
         return _manifest(order, contents)
 
 
@@ -188,12 +188,13 @@ def timed_out(order: Order) -> BuildTimedOut:
     )
 
 
-def _check(order: Order, installed: Mapping[str, str]) -> None:
+def _check(order: Order, installed: Mapping[str, str], there: Mapping[str, str]) -> None:
     """Be sure that what is installed is exactly the lock.
 
+    :param there: what was there before anything of the lock's packages was installed.
     :raises BuildError: something else is there, or something is missing.
     """
-    locked = {package.name: package.version for package in order.lock.packages}
+    locked = {**there, **{package.name: package.version for package in order.lock.packages}}
     wrong = sorted(installed.keys() ^ locked.keys())
     wrong += [
         name

@@ -77,12 +77,17 @@ def _become(words: tuple[str, ...], built: Built) -> int:
 
 
 def _environ(built: Built) -> dict[str, str]:
+    from envbuild.bridge.environ import named
+    from envbuild.conda import activation
+
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_DROPPED_PREFIXES)}
     root = built.environment.path
-    path = os.pathsep.join([str(root / "bin"), kept.get("PATH", "/usr/local/bin:/usr/bin:/bin")])
+    active = activation.kept(root) or activation.Activation()
+    path = os.pathsep.join([str(root / "bin"), *active.path, kept.get("PATH", "/usr/local/bin:/usr/bin:/bin")])
+    kept |= active.at_home(kept.get("HOME", "/"))
     # What was compiled is there already, and an environment stays as it was built.
     kept["PYTHONDONTWRITEBYTECODE"] = "1"
-    return {**kept, "PATH": path, "VIRTUAL_ENV": str(root), "ENVBUILD_MODEL": str(built.locked.asked.model.path)}
+    return {**kept, "PATH": path, **named(root), "ENVBUILD_MODEL": str(built.locked.asked.model.path)}
 
 
 def _program(name: str, environ: dict[str, str]) -> str:

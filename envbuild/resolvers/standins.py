@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from email.parser import HeaderParser
 from pathlib import Path
@@ -90,6 +90,16 @@ def write(metadata: Metadata, folder: Path) -> str:
     digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
     # It begins with a letter: a local part that is a number would be compared as one.
     version = f"{metadata.version}{'.' if '+' in metadata.version else '+'}{_MARK}.x{digest}"
+    _write(metadata, version, lines, folder)
+    return version
+
+
+def write_provided(name: str, version: str, folder: Path) -> None:
+    """Write what stands for a distribution that is there already: a resolver finds that very version, and that it needs nothing."""
+    _write(Metadata(name=name, version=version), version, (), folder)
+
+
+def _write(metadata: Metadata, version: str, lines: Iterable[str], folder: Path) -> None:
     stem = f"{metadata.name.replace('-', '_')}-{version}"
     info = f"{stem}.dist-info"
     texts = {
@@ -103,7 +113,6 @@ def write(metadata: Metadata, folder: Path) -> str:
     with zipfile.ZipFile(folder / f"{stem}-py3-none-any.whl", "w") as archive:
         for path, text in texts.items():
             archive.writestr(path, text)
-    return version
 
 
 def without_mark(text: str) -> str:

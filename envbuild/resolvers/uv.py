@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from envbuild import process, system_packages, uv
 from envbuild.asof import rfc3339
 from envbuild.errors import IndexUnreachable, LockError, LockTimedOut, Unresolvable
+from envbuild.indexes import Indexes
 from envbuild.lock import Lock, LockedPackage
 from envbuild.progress import Report, Step
 from envbuild.pylock import read_lock
@@ -18,6 +20,7 @@ from envbuild.repairs import resolving
 from envbuild.repairs.attempt import Attempt
 from envbuild.repairs.rules import Switch
 from envbuild.requirement import Demand
+from envbuild.resolvers import standins
 from envbuild.resolvers.accelerated import accelerated, with_tensorflow
 from envbuild.resolvers.asking import noting_removed, with_dependencies
 from envbuild.resolvers.building import BuildRequirements, UsualRequirements
@@ -102,7 +105,7 @@ def compile_once(
     call = uv.Call(
         arguments=arguments,
         settings=settings,
-        indexes=indexes_of(question, attempt),
+        indexes=_indexes(question, attempt, stage),
         cwd=stage,
         timeout=settings.lock_timeout,
         config=_config(attempt),
@@ -125,6 +128,8 @@ def _compiled_beside(
     on_start: Callable[[process.Child], None] | None = None,
 ) -> tuple[LockedPackage, ...] | None:
     """What sdists are built with; see :data:`envbuild.resolvers.building.Compile`."""
+    # What is there for the model is not there where something is built.
+    question = replace(question, provided={})
     done = compile_once(question, attempt, lines, stage, lambda step: None, on_start)
     return packages_in(done.stdout, question) if done.returncode == 0 else None
 
@@ -141,7 +146,7 @@ def annotated(question: Question, attempt: Attempt, packages: Iterable[LockedPac
     call = uv.Call(
         arguments=[*arguments, "--no-strip-extras"],
         settings=question.settings,
-        indexes=indexes_of(question, attempt),
+        indexes=_indexes(question, attempt, stage),
         cwd=stage,
         timeout=question.settings.lock_timeout,
         config=_config(attempt),
@@ -153,6 +158,17 @@ def annotated(question: Question, attempt: Attempt, packages: Iterable[LockedPac
     return done.stdout if done.returncode == 0 else ""
 
 
+def _indexes(question: Question, attempt: Attempt, stage: Path) -> Indexes:
+    """Where uv looks: for what is there already among stand-ins, since it need not be on an index, nor as old there."""
+    indexes = indexes_of(question, attempt)
+    if not question.provided:
+        return indexes
+    folder = stage / "provided"
+    for name, version in question.provided.items():
+        standins.write_provided(name, version, folder)
+    return indexes.beside((str(folder),))
+
+
 def _write(path: Path, lines: Iterable[str]) -> None:
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
@@ -160,7 +176,9 @@ def _write(path: Path, lines: Iterable[str]) -> None:
 def _arguments(question: Question, attempt: Attempt, stage: Path) -> list[str]:
     """The arguments of a run that resolves the lines in ``requirements.in``."""
     settings = question.settings
-    _write(stage / "constraints.in", [*(constraint.text for constraint in question.spec.constraints), *attempt.bounds])
+    there = [f"{name}=={version}" for name, version in sorted(question.provided.items())]
+    bounds = (constraint.text for constraint in question.spec.constraints)
+    _write(stage / "constraints.in", [*bounds, *attempt.bounds, *there])
     arguments = ["pip", "compile", "requirements.in", "--constraints", "constraints.in", "--no-header"]
     python = attempt.python or _full(question.spec.python.text)
     arguments += ["--python", question.interpreter.executable, "--python-version", python]
@@ -180,6 +198,8 @@ def _arguments(question: Question, attempt: Attempt, stage: Path) -> list[str]:
         arguments += ["--exclude-newer", rfc3339(attempt.cut)]
         for name, cut in sorted(attempt.cuts.items()):
             arguments += ["--exclude-newer-package", f"{name}={rfc3339(cut)}"]
+    for name in sorted(question.provided):
+        arguments += ["--no-emit-package", name]
     if settings.no_build:
         arguments += ["--no-build"]
     return arguments

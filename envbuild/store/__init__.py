@@ -9,7 +9,8 @@
     │   ├── wheels/<key>/<sha256>/         wheels that were built here of locked files (:mod:`envbuild.builders.pip`)
     │   ├── pages/, addresses/           what indexes last said, for ``--offline`` alone
     │   └── tools/<key>/                 virtualenvs with a pip and pip-tools
-    ├── python/                          Pythons that uv fetched
+    ├── conda/                           conda packages, unpacked, and what channels last said (:mod:`envbuild.conda`)
+    ├── python/                          Pythons that uv fetched, and those of conda's channel
     ├── interpreters/<version>.json      where the Python of a version was found
     ├── files/<sha256>                   files of packages that we fetched ourselves (:mod:`envbuild.downloads`)
     ├── environments/<sha256>.yaml       curated environments that were fetched (:mod:`envbuild.override.curated`)

@@ -117,7 +117,7 @@ def written(
 
     :param known: the sha256 of a file by its path, where somebody knows it; else the file is read.
     :param differing: the files that their wheel's own RECORD gets wrong.
-    :param mtime: the time that every Python source gets (seconds since the epoch), where byte code is matched by it.
+    :param mtime: the time that every known Python source gets (seconds since the epoch), where byte code is matched by it.
     """
     files: dict[str, Entry] = {}
     for path, entry in walk(root):
@@ -126,11 +126,13 @@ def written(
             files[path] = Entry(0, "", 0, os.readlink(entry.path))
             continue
         mode = EXECUTABLE if facts.st_mode & 0o111 else READABLE
-        if mtime is not None and facts.st_mtime != mtime and path.endswith(".py"):
+        digest = known(path)
+        # What nobody here has compiled may have come with byte code that goes by its own time.
+        if mtime is not None and digest is not None and facts.st_mtime != mtime and path.endswith(".py"):
             os.utime(entry.path, (mtime, mtime))
         if stat.S_IMODE(facts.st_mode) != mode:
             os.chmod(entry.path, mode)
-        files[path] = Entry(facts.st_size, known(path) or sha256_of(entry.path), mode)
+        files[path] = Entry(facts.st_size, digest or sha256_of(entry.path), mode)
     return Manifest(files=files, differing=frozenset(differing))
 
 

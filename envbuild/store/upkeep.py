@@ -61,6 +61,7 @@ class Upkeep:
                 ("environments", self.root / "environments"),
                 ("downloads", self.home / "uv"),
                 ("downloads of pip", self.home / "pip"),
+                ("conda packages", self.home / "conda"),
                 ("byte code", self._store.bytecode),
                 ("layers of images", self.home / "images"),
                 ("everything else", self.home),
@@ -163,6 +164,7 @@ class Upkeep:
                 if not packages:
                     shutil.rmtree(self.home / "files", ignore_errors=True)
                     shutil.rmtree(self.home / "pip", ignore_errors=True)
+                    shutil.rmtree(self.home / "conda", ignore_errors=True)
                     shutil.rmtree(self.home / "images" / "layers", ignore_errors=True)
         return None
 

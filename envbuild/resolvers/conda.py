@@ -1,0 +1,131 @@
+"""conda's half from channels by py-rattler, and pip's half on top of it by uv, as of the same date."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+
+from envbuild import accelerator
+from envbuild.conda import channels
+from envbuild.conda.installed import distribution_of
+from envbuild.conda.machine import machine_of
+from envbuild.conda.package import CondaHalf
+from envbuild.conda.part import CondaPart
+from envbuild.conda.running import MAP_HINT, Rattler, Solve
+from envbuild.errors import LockError, Unresolvable, UsageError
+from envbuild.lock import Lock
+from envbuild.progress import Report, Step
+from envbuild.question import Question
+from envbuild.redaction import without_credentials
+from envbuild.resolvers.uv import UvResolver
+from envbuild.settings import Settings
+
+
+class CondaResolver:
+    """Answers questions whose spec asks for conda packages."""
+
+    def resolve(self, question: Question, report: Report) -> Lock:
+        """See :class:`envbuild.resolvers.Resolver`."""
+        part = question.spec.conda
+        if part is None:
+            return UvResolver().resolve(question, report)
+        if question.settings.engine == "pip":
+            raise UsageError(
+                "pip is to resolve, and what stands on top of conda packages is resolved by uv",
+                hint=f"--engine uv or auto; {MAP_HINT}",
+            )
+        half = self.half(question, part, report)
+        provided = half.provides
+        # What conda brings need not be asked for; that it is of the version that pip's half wants, uv's constraints say.
+        try:
+            lock = UvResolver().resolve(replace(question, provided=provided), report)
+        except Unresolvable as error:
+            raise _both_named(error, half) from error
+        origin = replace(lock.origin, engine="conda and uv", spec_digest=question.spec.digest())
+        return replace(lock, python=_python(half), conda=half, origin=origin)
+
+    def half(self, question: Question, part: CondaPart, report: Report) -> CondaHalf:
+        """What comes from channels."""
+        settings = question.settings
+        mirrors = dict(settings.conda_mirror)
+        found = channels.channels_of(part.channels, (spec.text for spec in part.specs), mirrors)
+        urls = channels.urls_of(found)
+        machine = machine_of(question.target, _virtual_packages(settings))
+        report(Step("resolving", f"{len(part.specs)} conda packages as of {question.as_of.text}"))
+        rattler = Rattler(settings=settings, channels=urls)
+        specs = (*_pythons(question, part), *(spec.text for spec in part.specs if spec.name != "python"))
+        asked = Solve(
+            specs=tuple(channels.spec_for(text, found, mirrors) for text in specs),
+            channels=found,
+            machine=machine,
+            exclude_newer=question.as_of.instant,
+        )
+        packages = rattler.solve(asked, report)
+        in_python = [one for one in packages if any(need.split(" ")[0] == "python" for need in one.depends)]
+        folders = rattler.provided(in_python, report)
+        return CondaHalf(
+            packages=tuple(replace(one, provides=_distributions(folders.get(one.sha256, ()))) for one in packages),
+            channels=tuple(without_credentials(url) for url in urls),
+            subdir=machine.subdir,
+            virtual_packages=machine.virtual_packages,
+            variables=part.variables,
+            reason=_reason(part, settings),
+        )
+
+
+def _reason(part: CondaPart, settings: Settings) -> str:
+    """Why a model's packages come from channels, and not from the index."""
+    named = ", ".join(spec.name for spec in part.specs if spec.name != "python")
+    why = "envbuild[conda] is installed" if settings.conda_packages == "auto" else "--conda-packages conda"
+    return f"conda.yaml asks conda for {named}, and {why}"
+
+
+def _virtual_packages(settings: Settings) -> tuple[tuple[str, str], ...]:
+    """What the deployer says of the machine; a build for one CUDA says which CUDA there is."""
+    cuda = re.fullmatch(r"cu(\d+)(\d)", accelerator.chosen(settings.accelerator))
+    of_accelerator = () if cuda is None else (("__cuda", f"{cuda[1]}.{cuda[2]}"),)
+    return (*of_accelerator, *settings.virtual_package)
+
+
+def _pythons(question: Question, part: CondaPart) -> Iterable[str]:
+    """Python's own spec: as conda.yaml has it, where it is conda.yaml that says which Python it is."""
+    own = next((spec.text for spec in part.specs if spec.name == "python"), None)
+    python = question.spec.python
+    if own is not None and python.source == "conda.yaml":
+        yield own
+    else:
+        yield f"python {python.text}{'' if python.text.count('.') >= 2 else '.*'}"
+
+
+def _python(half: CondaHalf) -> str:
+    """The Python that was solved.
+
+    :raises LockError: there is none.
+    """
+    found = half.version_of("python")
+    if found is None:
+        raise LockError("the conda packages bring no Python", hint="name python in conda.yaml")
+    return found
+
+
+def _distributions(folders: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted({pair for folder in folders if (pair := distribution_of(folder)) is not None}))
+
+
+def _both_named(error: Unresolvable, half: CondaHalf) -> Unresolvable:
+    """pip's failure with the conda packages that it names."""
+    named = [
+        f"conda: {package.name} {package.version} ({package.build}) brings {name} {version}"
+        for package in half.packages
+        for name, version in package.provides
+        if re.search(rf"(?<![\w.-]){re.escape(name)}(?![\w-])", error.message)
+    ]
+    if not named:
+        return error
+    return Unresolvable(
+        f"pip's packages cannot be put on top of conda's: {error.message}",
+        hint=error.hint,
+        place=error.place,
+        details=(*named, *error.details),
+    )
