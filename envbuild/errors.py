@@ -222,7 +222,7 @@ class IndexUnreachable(LockError):
 
 
 class LockInvalid(LockError):
-    """A lock file cannot be read, or breaks PEP 751."""
+    """A lock file cannot be read, or breaks its format."""
 
     code = "lock-invalid"
 

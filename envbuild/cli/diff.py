@@ -26,9 +26,13 @@ _WHERE_AND_HOW = (
     "extra_index_url",
     "find_links",
     "model_indexes",
+    "conda_packages",
+    "conda_mirror",
+    "virtual_package",
     "locked",
     "update",
     "offline",
+    "python_source",
     "python_policy",
     "retry",
 )

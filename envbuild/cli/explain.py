@@ -86,9 +86,14 @@ def _decision_rows(found: Explanation, one: PackageExplanation) -> Iterator[Row]
 
 
 def _file(package: LockedPackage) -> str:
+    from envbuild.redaction import without_userinfo
+
     uploaded = "" if package.uploaded is None else f", uploaded {package.uploaded:%Y-%m-%d %H:%M} UTC"
     if package.kind == "vcs":
         return f"{package.url} at {package.commit} (built here)"
+    if package.kind == "conda":
+        made = "" if package.uploaded is None else f", made {package.uploaded:%Y-%m-%d %H:%M} UTC"
+        return f"{without_userinfo(package.url or '')} (conda{made})"
     name = package.file_name or package.path or package.url or ""
     return f"{name} ({package.kind}{', built here' if package.is_built else ''}{uploaded})"
 
@@ -135,6 +140,7 @@ def _head(found: Explanation) -> list[str]:
             ("Python", f"{found.python} ({place})"),
             ("as of", as_of or "the lock does not say"),
             ("lock", f"{found.lock_hash[:12]}, {source}"),
+            *([("conda", found.conda)] if found.conda else []),
         ],
         indent="",
     )
@@ -152,6 +158,8 @@ def _tail(found: Explanation) -> list[str]:
 
 
 def _kind(package: LockedPackage) -> str:
+    if package.kind == "conda":
+        return "conda"
     return "build" if package.is_built else "wheel"
 
 

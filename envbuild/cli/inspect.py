@@ -59,6 +59,7 @@ def _screen(found: Inspection) -> str:
         _signature(found),
         _section("Python", [(spec.python.text, _where(spec.python.place, model.path) or spec.python.source)]),
         _section("Requirements", _requirements(found)),
+        _channels(found),
         _lock(found),
     ]
     if spec.overrides:
@@ -80,6 +81,15 @@ def _requirements(found: Inspection) -> list[tuple[str, str]]:
     return rows
 
 
+def _channels(found: Inspection) -> str:
+    """What comes from conda's channels, and which those are."""
+    part = found.spec.conda
+    if part is None:
+        return ""
+    rows = [(redacted(spec.text), _where(spec.place, found.model.path)) for spec in part.specs]
+    return _section("From conda channels", [*rows, ("channels", ", ".join(map(redacted, part.channels)))])
+
+
 def _lock(found: Inspection) -> str:
     lock = found.lock
     if lock is None:
@@ -98,7 +108,11 @@ def _lock(found: Inspection) -> str:
 def _counted(found: Inspection) -> str:
     packages = () if found.lock is None else found.lock.packages
     built = [package.name for package in packages if package.is_built]
-    return f"{len(packages)}" + (f", of which {len(built)} must be built: {', '.join(built)}" if built else "")
+    half = None if found.lock is None else found.lock.conda
+    of_conda = "" if half is None else f"{len(half.packages)} from conda channels, {len(packages)} on top of them"
+    return (of_conda or f"{len(packages)}") + (
+        f", of which {len(built)} must be built: {', '.join(built)}" if built else ""
+    )
 
 
 def _points(title: str, points: list[tuple[str, Place | None]], model: Path) -> str:

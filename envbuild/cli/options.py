@@ -35,6 +35,11 @@ _OVERRIDE = (
     click.option("--only-binary", multiple=True, metavar="NAME|:all:", help="Take wheels alone."),
     click.option("--no-binary", multiple=True, metavar="NAME|:all:", help="Build from the sdist."),
     click.option("--accelerator", metavar="auto|cpu|cuXXX", help="Which build of torch and tensorflow."),
+    click.option(
+        "--conda-packages",
+        type=click.Choice(["auto", "conda", "map"]),
+        help="Install conda.yaml's own packages from their channels, or map them to the index (docs/conda.md).",
+    ),
 )
 _SPEC = (
     *_OVERRIDE,
@@ -54,11 +59,17 @@ _WHICH_LOCK = (
         help="What resolves and installs (default: uv; auto: pip where uv refuses what pip takes).",
     ),
     click.option("--as-of", metavar="created|now|DATE", help="As of when unpinned packages are resolved."),
-    click.option("--lock", type=click.Path(path_type=Path, dir_okay=False), help="Use this pylock.toml."),
+    click.option(
+        "--lock", type=click.Path(path_type=Path, dir_okay=False), help="Use this pylock.toml or conda-lock.yml."
+    ),
     click.option("--no-build", is_flag=True, default=None, help="Refuse sdists; take wheels alone."),
     click.option("--index-url", metavar="URL", help="The package index, in place of the default one."),
     click.option("--extra-index-url", multiple=True, metavar="URL", help="One more package index."),
     click.option("--find-links", multiple=True, metavar="URL|PATH", help="One more place that holds package files."),
+    click.option("--conda-mirror", multiple=True, metavar="CHANNEL=URL", help="Where a conda channel is had."),
+    click.option(
+        "--virtual-package", multiple=True, metavar="__NAME=VERSION", help="What conda packages are solved for."
+    ),
     click.option(
         "--model-indexes",
         type=click.Choice(["known", "allow", "deny"]),
@@ -69,6 +80,7 @@ _HOW_TO_LOCK = (
     click.option("--locked", is_flag=True, default=None, help="Use an existing lock file that fits, or fail."),
     click.option("--update", is_flag=True, default=None, help="Resolve again although a lock is kept."),
     click.option("--offline", is_flag=True, default=None, help="Never touch the network."),
+    click.option("--python-source", type=click.Choice(["auto", "conda"]), help="Where Python comes from."),
     click.option("--python-policy", type=click.Choice(["exact", "minor"]), help="Which patch releases will do."),
     click.option(
         "--link-mode",

@@ -20,6 +20,7 @@ _INSTALL_BUBBLEWRAP = "allow this user namespaces of its own, or install bubblew
 # By extra: the modules that it brings, what it is for, and what does not work without it.
 EXTRAS = {
     "arrow": (("pyarrow",), "Parquet and Arrow files can be sent to models whose own environment reads them"),
+    "conda": (("rattler",), "conda packages are mapped to the index by a list of names, not installed from channels"),
     "docker": (("docker", "cyclonedx"), "envbuild image does not work; everything else does"),
     "pip": (("virtualenv",), "--engine pip does not work; uv does all that it does but for what uv itself refuses"),
     "serve": (

@@ -181,7 +181,7 @@ def side_of_lock(lock: Lock, label: str, kind: SideKind = "lock", *, foreign: bo
         target=None if foreign else str(lock.target),
         as_of=lock.origin.as_of,
         lock_hash=None if foreign else lock.hash,
-        packages={package.name: _entry(package, foreign=foreign) for package in lock.packages},
+        packages={package.name: _entry(package, foreign=foreign) for package in lock.installed},
         builds=None if foreign else _builds(lock),
     )
 

@@ -19,7 +19,7 @@ from envbuild.pipeline import Locked
 from envbuild.projects import read_projects
 from envbuild.redaction import without_userinfo
 from envbuild.repairs.rules import RULES
-from envbuild.review.reasons import Chain, Reason, Reasons, names_package, reason, where
+from envbuild.review.reasons import Chain, Reason, Reasons, names_package, reason, reason_of_channel, where
 from envbuild.settings import Settings
 
 _NEAR = 3
@@ -117,6 +117,8 @@ class Explanation:
     repairs: tuple[Notice, ...]
     overrides: tuple[Change, ...]
     notices: tuple[Notice, ...]
+    conda: str = ""
+    """Why packages come from conda's channels; empty where none do."""
 
     def to_dict(self) -> dict[str, Any]:
         """The form that ``explain --json`` prints; its keys are documented in ``docs/cli.md``."""
@@ -129,6 +131,7 @@ class Explanation:
             "target": self.target,
             "as_of": self.as_of or None,
             "as_of_reason": self.as_of_reason or None,
+            "conda": self.conda or None,
             "packages": [one.to_dict(self.model) for one in self.packages],
             "repairs": [notice.to_dict() for notice in self.repairs],
             "overrides": [change.to_dict() for change in self.overrides],
@@ -144,7 +147,7 @@ def of(locked: Locked, settings: Settings, package: str | None = None) -> Explan
     known = _Known(locked)
     spec, lock = locked.asked.spec, locked.lock
     if package is None:
-        packages = tuple(known.explained(one) for one in lock.packages)
+        packages = tuple(known.explained(one) for one in lock.installed)
     else:
         packages = (_one(known, package, settings),)
     was_moved = lock.python != spec.python.text
@@ -162,6 +165,7 @@ def of(locked: Locked, settings: Settings, package: str | None = None) -> Explan
         repairs=known.repairs,
         overrides=known.overrides,
         notices=locked.notices,
+        conda="" if lock.conda is None else lock.conda.reason,
     )
 
 
@@ -181,7 +185,7 @@ class _Known:
         reasons, origin, name = self.reasons, self.locked.lock.origin, package.name
         return PackageExplanation(
             package=package,
-            asked=tuple(reason(one) for one in reasons.asked.get(name, ())),
+            asked=self._asked(package),
             parents=reasons.parents.get(name, ()) if reasons.knows_parents else None,
             chains=reasons.chains(name),
             constraints=tuple(reason(one) for one in reasons.binding(package)),
@@ -193,10 +197,16 @@ class _Known:
             newest=newest,
         )
 
+    def _asked(self, package: LockedPackage) -> tuple[Reason, ...]:
+        if package.kind != "conda":
+            return tuple(reason(one) for one in self.reasons.asked.get(package.name, ()))
+        spec = self.reasons.from_channels.get(package.name)
+        return () if spec is None else (reason_of_channel(spec),)
+
 
 def _one(known: _Known, package: str, settings: Settings) -> PackageExplanation:
     name = canonicalize_name(package.strip())
-    found = next((one for one in known.locked.lock.packages if one.name == name), None)
+    found = next((one for one in known.locked.lock.installed if name in (one.name, canonicalize_name(one.name))), None)
     if found is None:
         raise _not_there(known, name)
     return known.explained(found, _newest(known.locked, found, settings))
@@ -204,6 +214,8 @@ def _one(known: _Known, package: str, settings: Settings) -> PackageExplanation:
 
 def _newest(locked: Locked, package: LockedPackage, settings: Settings) -> Newest:
     """What the index has of a package today; that it does not answer is no failure of an explanation."""
+    if package.kind == "conda":
+        return Newest(unknown="it comes from a conda channel, which was not asked")
     if package.kind not in ("wheel", "sdist") or package.path is not None:
         return Newest(unknown="it does not come from an index")
     if settings.offline:
@@ -224,7 +236,7 @@ def _newest(locked: Locked, package: LockedPackage, settings: Settings) -> Newes
 
 def _not_there(known: _Known, name: str) -> UsageError:
     model = known.locked.asked.model.path
-    names = [one.name for one in known.locked.lock.packages]
+    names = [one.name for one in known.locked.lock.installed]
     near = difflib.get_close_matches(name, names, _NEAR) or [one for one in names if name and name in one][:_NEAR]
     meant = f"is {' or '.join(near)} meant? " if near else ""
     return UsageError(

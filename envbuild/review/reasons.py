@@ -12,6 +12,7 @@ from typing import Any
 from packaging.markers import Environment
 from packaging.utils import canonicalize_name
 
+from envbuild.conda.part import MatchSpec
 from envbuild.errors import Place
 from envbuild.lock import Lock, LockedPackage
 from envbuild.redaction import redacted
@@ -60,6 +61,12 @@ class Reason:
         return {"requirement": self.requirement, "origin": self.origin, "who": self.who, "place": place}
 
 
+def reason_of_channel(spec: MatchSpec) -> Reason:
+    """An entry of conda.yaml's own list as a reason."""
+    is_pin = re.search(r"=\s*\d", spec.text) is not None
+    return Reason(requirement=redacted(spec.text), origin="conda", place=spec.place, is_pin=is_pin)
+
+
 def where(place: Place, model: Path) -> str:
     """A place for people: relative to the model where it lies in it."""
     path = Path(place.file)
@@ -83,6 +90,8 @@ class Reasons:
     """What markers see on the lock's target."""
     asked: Mapping[str, tuple[Demand, ...]]
     """For each package that is asked for directly, the demands that do so and count on the target."""
+    from_channels: Mapping[str, MatchSpec]
+    """conda.yaml's own entries, by the packages that they name."""
     parents: Mapping[str, tuple[str, ...]]
     """For each package, those that asked for it."""
     knows_parents: bool
@@ -99,6 +108,7 @@ class Reasons:
             spec=spec,
             environment=environment,
             asked={name: demands for name, demands in asked.items() if demands},
+            from_channels={one.name: one for one in (() if spec.conda is None else spec.conda.specs)},
             parents=_parents(lock),
             knows_parents=has_dependencies or all(asked.values()),
         )
@@ -124,7 +134,7 @@ class Reasons:
         waiting = deque([name])
         while waiting:
             current = waiting.popleft()
-            if current != name and current in self.asked:
+            if current != name and (current in self.asked or current in self.from_channels):
                 # Who asked for this one in turn is its own story.
                 found.append(_chain(current, name, below))
                 continue
@@ -136,9 +146,9 @@ class Reasons:
 
 
 def _parents(lock: Lock) -> dict[str, tuple[str, ...]]:
-    here = {package.name for package in lock.packages}
+    here = {package.name for package in lock.installed}
     parents: dict[str, set[str]] = {}
-    for package in lock.packages:
+    for package in lock.installed:
         for below in map(canonicalize_name, package.dependencies):
             if below in here and below != package.name:
                 parents.setdefault(below, set()).add(package.name)

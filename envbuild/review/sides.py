@@ -3,6 +3,7 @@
 ==================================  ==============================================================================
 a model's directory                 its lock: kept, beside it, or made now
 ``pylock.toml``, ours or foreign    what it says; a foreign one as the other side's Python installs it
+``conda-lock.yml``, likewise        what it says; a foreign one as the other side's platform installs it
 an environment's directory or hash  the lock that it was built from
 an image                            the lock in it, read without running anything
 an override file                    a model's lock under it; two of them without any model: what each says
@@ -19,8 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from envbuild import environments, pipeline, target
+from envbuild.conda_lock.reading import is_ours, read_conda_lock_file
 from envbuild.errors import BuildError, DockerUnavailable, ImageError, LockInvalid, UsageError
 from envbuild.lock import Lock, read_kept
+from envbuild.lock_files import form_of_name
 from envbuild.model import MLMODEL, Notice
 from envbuild.override.merging import settings_from
 from envbuild.progress import Report, Step, silent
@@ -40,7 +43,7 @@ else:
 
 _CAN_BE = (
     "a model's directory",
-    "a lock file (pylock.toml, pylock.NAME.toml)",
+    "a lock file (pylock.toml, pylock.NAME.toml, conda-lock.yml, NAME-lock.yml)",
     "an environment: its directory, or its lock hash or the beginning of it",
     "an image's name",
     "an override file (NAME.yaml)",
@@ -112,7 +115,8 @@ def operand(text: str) -> Operand:
             return Operand(text=text, kind="model")
         if path.suffix not in (".toml", *_OVERRIDE_ENDINGS):
             raise _nothing(f"{text} is neither a lock nor an override file, by its name")
-        return Operand(text=text, kind="lock" if path.suffix == ".toml" else "override")
+        is_lock = path.suffix == ".toml" or form_of_name(path) == "conda-lock"
+        return Operand(text=text, kind="lock" if is_lock else "override")
     named_as_path = text.startswith((".", "/", "~")) or path.suffix in (".toml", *_OVERRIDE_ENDINGS)
     if named_as_path or any(letter.isspace() for letter in text):
         raise _nothing(f"there is no {text}")
@@ -210,6 +214,11 @@ def _only_file(archive: tarfile.TarFile) -> str:
 
 def _lock_side(one: Operand, other: Side | None) -> Side:
     """A lock file as a side: ours for whatever Python and target it is, a foreign one for those of the other side."""
+    if form_of_name(one.path) == "conda-lock":
+        foreign = _is_foreign(one)
+        _, wanted = _python_for({}, other)
+        lock = read_conda_lock_file(one.path, wanted if foreign else None)
+        return difference.side_of_lock(lock, one.text, foreign=foreign)
     content = _content(one.path)
     table = content.get("tool", {}).get("envbuild") if isinstance(content.get("tool", {}), dict) else None
     if isinstance(table, dict):
@@ -242,6 +251,8 @@ def _python_for(content: Mapping[str, Any], other: Side | None) -> tuple[str, Ta
 def _is_foreign(one: Operand) -> bool:
     if one.kind != "lock":
         return False
+    if form_of_name(one.path) == "conda-lock":
+        return not is_ours(one.path)
     tool = _content(one.path).get("tool", {})
     return not (isinstance(tool, dict) and "envbuild" in tool)
 

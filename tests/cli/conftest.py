@@ -58,6 +58,7 @@ def cli_environ(cli_index: LocalIndex, tmp_path_factory: pytest.TempPathFactory)
         "LC_ALL": "C.UTF-8",
         "PYTHONPATH": str(ROOT),
         "ENVBUILD_HOME": str(top / "store"),
+        "ENVBUILD_CONDA_PACKAGES": "map",
         "ENVBUILD_INDEX_URL": cli_index.url,
         "ENVBUILD_PYTHON_DOWNLOADS": "0",
     }

@@ -19,7 +19,18 @@ from envbuild import cli
 ENVELOPE = {"schema_version", "command", "ok", "notices"}
 KEYS = {
     "inspect": {"model", "signature", "environment", "repairs", "lock"},
-    "lock": {"lock_hash", "python", "target", "as_of", "as_of_reason", "packages", "overrides", "source", "file"},
+    "lock": {
+        "lock_hash",
+        "python",
+        "target",
+        "as_of",
+        "as_of_reason",
+        "packages",
+        "conda",
+        "overrides",
+        "source",
+        "file",
+    },
     "build": {"lock_hash", "path", "python", "built", "seconds", "lock_source"},
     "predict": {"predictions", "nulls", "lock_hash", "built"},
     "run": {"returncode", "stdout", "stderr", "seconds", "lock_hash"},
@@ -50,6 +61,7 @@ KEYS = {
     "explain": {
         "as_of",
         "as_of_reason",
+        "conda",
         "lock_hash",
         "lock_source",
         "model",

@@ -35,8 +35,10 @@ TABLE = (
     ("indexes", "spec"),
     ("flavors", "python_demand"),
     ("conda_env",),
-    ("pylock",),
+    ("lock_files",),
+    ("conda_lock", "pylock"),
     ("lock", "requirement"),
+    ("conda",),
     ("sample",),
     ("model",),
     ("signature",),
@@ -196,6 +198,7 @@ def test_the_environment_is_read_where_the_table_of_readers_says_and_nowhere_els
         "settings/serving.py",  # likewise
         "pipeline.py",  # the variables that the deployer lets a model's files name
         "indexes.py",  # NETRC
+        "conda/running.py",  # what py-rattler is given: proxies, certificates
         "uv.py",  # what uv is given: PATH, proxies, certificates
         "resolvers/building.py",  # PATH for build backends
         "bridge/environ.py",  # what a worker is given
