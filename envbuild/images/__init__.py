@@ -19,6 +19,7 @@
 ``portable``      copies of a Python that run at another place
 ``server_layer``  the layer of the HTTP side
 ``apt``           Debian packages as a layer
+``prefix``        what of an environment comes from conda's channels, installed for its place inside
 ``inside``        the program that runs inside building containers
 ``environment``   the environment's image: its key, found or built
 ``model``         the model's image

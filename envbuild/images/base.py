@@ -74,12 +74,13 @@ class Facts:
         return min(near, key=lambda found: (found.version != demanded, found.executable), default=None)
 
 
-def default_reference(python: str, *, downloads: bool) -> str:
+def default_reference(python: str, *, downloads: bool, brought: bool = False) -> str:
     """The base for a Python where none was named: see the table in docs/images.md.
 
     :param downloads: whether a portable build may be fetched.
+    :param brought: whether the environment brings the Python itself.
     """
-    if downloads and has_portable_build(python):
+    if brought or (downloads and has_portable_build(python)):
         return PLAIN
     return f"python:{python}-slim"
 

@@ -53,7 +53,7 @@ class Container(contextlib.AbstractContextManager["Container"]):
         with contextlib.suppress(APIError, OSError):
             self._client.remove_container(self._id, force=True, v=True)
 
-    def put(self, folder: str, archive: bytes) -> None:
+    def put(self, folder: str, archive: IO[bytes]) -> None:
         """Unpack a tar below a directory of the container."""
         with explained():
             self._client.put_archive(self._id, folder, archive)

@@ -16,7 +16,9 @@ from envbuild import pipeline, uv
 from envbuild.downloads import Downloads
 from envbuild.errors import ImageError, UsageError
 from envbuild.files import copy_part
+from envbuild.images import prefix
 from envbuild.images.environment import local_parts, neutral
+from envbuild.images.layer import write_layer
 from envbuild.images.model import members
 from envbuild.lock import Lock, LockedPackage
 from envbuild.progress import Step
@@ -45,6 +47,7 @@ def write(workshop: Workshop, known: Plan, dockerfile: str, target: Path) -> Non
     for number, part in enumerate(known.ground.parts):
         shutil.copyfile(part.layer.path, target / "ground" / f"{number}.tar")
     _write_files(workshop, known, target / "build" / "files")
+    _write_prefix(workshop, known, target / "build")
     (target / "build" / "order.json").write_text(json.dumps(_order(workshop, known), indent=1), encoding="utf-8")
     shutil.copyfile(uv.binary(), target / "build" / "uv")
     (target / "build" / "uv").chmod(0o755)
@@ -72,6 +75,14 @@ def _write_files(workshop: Workshop, known: Plan, folder: Path) -> None:
             workshop.report(Step("downloading", package.file_name or package.name, done=True))
 
 
+def _write_prefix(workshop: Workshop, known: Plan, folder: Path) -> None:
+    """What of the environment comes from conda's channels, where something does: as it lies in the image."""
+    channels = pipeline.channels_of(known.locked, workshop.settings)
+    with prefix.staged(workshop, known.locked.lock, channels) as members:
+        if members:
+            write_layer(folder / prefix.ARCHIVE, members)
+
+
 def _files(lock: Lock) -> Iterator[LockedPackage]:
     """What is installed, and what it is built with; each file once."""
     builds = (package for build in lock.build for package in build.packages)
@@ -80,9 +91,11 @@ def _files(lock: Lock) -> Iterator[LockedPackage]:
 
 
 def _order(workshop: Workshop, known: Plan) -> dict[str, Any]:
+    lock = known.locked.lock
     return {
         "verb": "build",
-        "lock": write_lock(neutral(known.locked.lock)),
+        "lock": write_lock(neutral(lock)),
+        "prefix": "" if lock.conda is None else f"{INSIDE}/{prefix.ARCHIVE}",
         "python": known.ground.python.to_dict(),
         "base": "",
         "uv": f"{INSIDE}/uv",

@@ -10,13 +10,14 @@ import hashlib
 import json
 import tarfile
 import tempfile
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from envbuild import system_packages, uv
 from envbuild.errors import BuildError, DownloadFailed, ImageError, RegistryRefused, SdistFailed
+from envbuild.images import prefix
 from envbuild.images.config import ImageConfig
 from envbuild.images.container import Box, Container, spooled
 from envbuild.images.daemon import Found
@@ -117,6 +118,8 @@ class EnvironmentOrder:
     parts: frozenset[str]
     """Those that lie elsewhere, by the deployer's own word."""
     indexes: Indexes
+    channels: tuple[str, ...] = field(default=(), repr=False)
+    """conda's, by URL, with what lets one in."""
 
 
 def build(workshop: Workshop, order: EnvironmentOrder) -> EnvironmentImage:
@@ -168,31 +171,43 @@ def _labels(order: EnvironmentOrder, marker: Marker) -> dict[str, str]:
         "envbuild.manifest": marker.manifest,
         "envbuild.python": ground.python.version,
     }
-    mlflow = lock.version_of("mlflow") or lock.version_of("mlflow-skinny")
+    brought = {} if lock.conda is None else lock.conda.provides
+    names = ("mlflow", "mlflow-skinny")
+    mlflow = next((found for name in names if (found := lock.version_of(name) or brought.get(name))), None)
     return labels if mlflow is None else {**labels, "envbuild.mlflow-version": mlflow}
 
 
 def _environment_layer(workshop: Workshop, order: EnvironmentOrder, folder: Path) -> tuple[Layer, Marker]:
-    """Build the environment in a container, and make a layer of it; what a build lacks of the system is got for it."""
+    """Build the environment in a container, and make a layer of it; conda's packages are put into a prefix before."""
+    with prefix.staged(workshop, order.lock, order.channels) as members:
+        return _with_tools(workshop, order, members, folder)
+
+
+def _with_tools(
+    workshop: Workshop, order: EnvironmentOrder, members: Sequence[Member], folder: Path
+) -> tuple[Layer, Marker]:
+    """Build it with what the build lacks of the system, as far as its words say that."""
     git = any(package.kind == "vcs" for package in order.lock.packages)
     ground = with_tools(workshop, order.ground, ("git",)) if git else order.ground
     try:
-        return _built_by_uv(workshop, order, ground, folder)
+        return _built_by_uv(workshop, order, ground, members, folder)
     except SdistFailed as error:
         tools = system_packages.to_build_with(error.hint)
         if not tools or workshop.settings.offline:
             raise
         workshop.report(Step("building", f"once more, with {', '.join(tools)}"))
-        return _built_by_uv(workshop, order, with_tools(workshop, ground, tools), folder)
+        return _built_by_uv(workshop, order, with_tools(workshop, ground, tools), members, folder)
     except DownloadFailed as error:
         network = workshop.settings.build_network
         error.hint = f"{error.hint}; the building container's network is {network!r} (--network names another)"
         raise
 
 
-def _built_by_uv(workshop: Workshop, order: EnvironmentOrder, ground: Ground, folder: Path) -> tuple[Layer, Marker]:
+def _built_by_uv(
+    workshop: Workshop, order: EnvironmentOrder, ground: Ground, members: Sequence[Member], folder: Path
+) -> tuple[Layer, Marker]:
     try:
-        return _built(workshop, order, ground, folder)
+        return _built(workshop, order, ground, members, folder)
     except BuildError as error:
         if order.lock.origin.engine == "pip" and not isinstance(error, DownloadFailed):
             said = "pip made this lock, and images are built by uv (docs/engines.md): a lock of --engine uv may do"
@@ -200,13 +215,15 @@ def _built_by_uv(workshop: Workshop, order: EnvironmentOrder, ground: Ground, fo
         raise
 
 
-def _built(workshop: Workshop, order: EnvironmentOrder, ground: Ground, folder: Path) -> tuple[Layer, Marker]:
+def _built(
+    workshop: Workshop, order: EnvironmentOrder, ground: Ground, members: Sequence[Member], folder: Path
+) -> tuple[Layer, Marker]:
     daemon = workshop.daemon
     with (
         workshop.stage(ground.config(), ground.parts, ground.base) as stage,
         daemon.container(_box(workshop, stage)) as container,
     ):
-        _furnish(workshop, container, order, folder)
+        _furnish(workshop, container, order, members, folder)
         workshop.ask(container, _order(workshop, order))
         workshop.report(Step("packing", "the environment"))
         layer, marker = _packed(container, folder)
@@ -262,8 +279,13 @@ def _user(workshop: Workshop) -> str:
     return f"{facts.st_uid}:{facts.st_gid}"
 
 
-def _furnish(workshop: Workshop, container: Container, order: EnvironmentOrder, folder: Path) -> None:
-    """Put into a container what its program needs: uv, directories that it may write, and the model's own packages."""
+def _furnish(
+    workshop: Workshop, container: Container, order: EnvironmentOrder, prefix_members: Sequence[Member], folder: Path
+) -> None:
+    """Put into a container what its program needs: uv, directories that it may write, and the model's own packages.
+
+    :param prefix_members: what of the environment comes from conda's channels, at its place.
+    """
     owner = int(_user(workshop).partition(":")[0])
     program = f"{Path(PYTHON).parent}/uv".lstrip("/")
     members = [
@@ -272,10 +294,13 @@ def _furnish(workshop: Workshop, container: Container, order: EnvironmentOrder, 
         Member(name=str(HOME).lstrip("/"), kind="directory", mode=0o755, owner=owner),
         Member(name=str(MODEL).lstrip("/"), kind="directory", mode=0o755, owner=owner),
         *_local_members(order),
+        *(replace(member, owner=owner) for member in prefix_members),
     ]
     path = folder / "furniture.tar"
     write_layer(path, members, modes=order.ground.facts.modes)
-    container.put("/", path.read_bytes())
+    with open(path, "rb") as file:
+        container.put("/", file)
+    path.unlink()
 
 
 def _local_members(order: EnvironmentOrder) -> Iterator[Member]:
@@ -310,7 +335,7 @@ def _order(workshop: Workshop, order: EnvironmentOrder) -> Mapping[str, Any]:
         "verb": "build",
         "lock": write_lock(neutral(order.lock)),
         "python": order.ground.python.to_dict(),
-        "base": order.ground.base.image.id.removeprefix("sha256:")[:12],
+        "base": prefix.python_build(order.lock) or order.ground.base.image.id.removeprefix("sha256:")[:12],
         "environ": environ,
         "authorities": authorities,
         "indexes": {"main": indexes.main, "extra": indexes.extra, "find_links": indexes.find_links},
@@ -329,7 +354,8 @@ def neutral(lock: Lock) -> Lock:
     """A lock without what its hash does not cover: from which index, when, and why."""
     unhashed = any(package.kind in ("vcs", "directory") for package in lock.packages)
     origin = Origin(as_of=lock.origin.as_of if unhashed else "")
-    return replace(lock, packages=tuple(map(_neutral, lock.packages)), origin=origin)
+    conda = None if lock.conda is None else prefix.neutral(lock.conda)
+    return replace(lock, packages=tuple(map(_neutral, lock.packages)), conda=conda, origin=origin)
 
 
 def _neutral(package: LockedPackage) -> LockedPackage:

@@ -91,7 +91,7 @@ def ground(
 
     :raises BaseImageUnusable: the base has not the Python that is demanded, and none can be put into it.
     """
-    python = facts.python(demanded.python, workshop.settings.python_policy)
+    python = demanded.brought or facts.python(demanded.python, workshop.settings.python_policy)
     parts = []
     if python is None:
         layer, python = _portable(workshop, base, demanded)
@@ -117,6 +117,8 @@ class Demanded:
     """The one on this machine that was named by its path: it may be copied."""
     packages: tuple[str, ...]
     """Debian's."""
+    brought: Interpreter | None = None
+    """The one that the environment brings itself, as it is seen inside: none is looked for below it."""
     update: bool = False
     """Take the packages of today."""
 

@@ -15,19 +15,24 @@ import json
 import os
 import shutil
 import sys
+import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from envbuild import interpreters, process, system_errors, target
 from envbuild.errors import EnvbuildError, ImageError, InternalError
 from envbuild.files import make_private
 from envbuild.indexes import Indexes
 from envbuild.interpreters import Interpreter
-from envbuild.progress import Step
+from envbuild.progress import Report, Step
 from envbuild.redaction import redacted
 from envbuild.settings import Settings
+
+if TYPE_CHECKING:
+    from envbuild.builders import Builder, Order
+    from envbuild.lock import Lock
 
 HOME = Path("/var/cache/envbuild")
 MODEL = Path("/var/lib/envbuild/model")
@@ -147,7 +152,6 @@ def _run_apt(arguments: list[str], what: str) -> None:
 def _build(order: Mapping[str, Any]) -> Mapping[str, Any]:
     """Build the environment where it stays, with the same code as on a host."""
     from envbuild.builders import Order
-    from envbuild.builders.uv import UvBuilder
     from envbuild.lock import read_kept
     from envbuild.store.completion import complete
 
@@ -174,9 +178,30 @@ def _build(order: Mapping[str, Any]) -> Mapping[str, Any]:
         python_build=order["base"],
         link_mode="copy",
     )
-    manifest = UvBuilder().build(built, _report)
+    manifest = _builder(order.get("prefix"), lock).build(built, _report)
     complete(ENVIRONMENT, lock, interpreter, manifest, linked=False, durable=False)
     return {"size": manifest.size, "files": len(manifest.files)}
+
+
+def _builder(archive: str | None, lock: Lock) -> Builder:
+    """The builder of a lock.
+
+    :param archive: what comes from conda's channels, where it does not lie at its place already.
+    """
+    from envbuild.builders.conda import CondaBuilder
+    from envbuild.builders.uv import UvBuilder
+
+    if lock.conda is None:
+        return UvBuilder()
+
+    def fill(order: Order, report: Report) -> None:
+        """The channels' packages were installed where py-rattler is, and an archive of them has whole names."""
+        if archive:
+            report(Step("installing", "the conda packages"))
+            with tarfile.open(archive) as tar:
+                tar.extractall(order.place.anchor, filter="tar")
+
+    return CondaBuilder(fill)
 
 
 def _frozen(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from envbuild import pipeline, system_packages
 from envbuild.errors import ImageError
-from envbuild.images import base, context, environment, model, template
+from envbuild.images import base, context, environment, model, prefix, template
 from envbuild.images.base import BaseOptions
 from envbuild.images.daemon import Daemon
 from envbuild.images.environment import EnvironmentImage, EnvironmentOrder
@@ -23,6 +23,7 @@ from envbuild.images.server_layer import ServerLayer, server_layer
 from envbuild.images.shelf import Shelf, short_digest
 from envbuild.images.workshop import Workshop
 from envbuild.interpreters import fits
+from envbuild.lock import Lock
 from envbuild.model import Notice
 from envbuild.pipeline import Asked, Locked
 from envbuild.progress import Report, silent
@@ -104,7 +105,8 @@ def _made(workshop: Workshop, asked: Asked, options: ImageOptions) -> Images:
             layer = model.model_layer(asked.model, Path(name))
             tags = options.tags or (model.default_tag(asked.model, known.locked.lock.hash, layer.diff_id),)
         if options.template is not None:
-            with clock.step("template"):
+            cache = Making(Store(workshop.settings), workshop.settings).cache_in_use()
+            with clock.step("template"), cache:
                 built, made = _by_template(workshop, known, options, options.template, tags, layer)
         else:
             with clock.step("environment"):
@@ -132,7 +134,8 @@ def write_context(
     with Daemon.connect() as daemon:
         workshop = Workshop(daemon, Shelf(settings.home), settings, report)
         known = plan(workshop, asked, options, Clock())
-        context.write(workshop, known, template.text(options.template), target)
+        with Making(Store(settings), settings).cache_in_use():
+            context.write(workshop, known, template.text(options.template), target)
     return known
 
 
@@ -164,11 +167,13 @@ def plan(workshop: Workshop, asked: Asked, options: ImageOptions, clock: Clock) 
         notices.append(_other_target(locked, facts.platform))
         with clock.step("lock"):
             locked = pipeline.lock(asked, settings, report, facts.platform)
-    needed = system_packages.at_work(package.name for package in locked.lock.packages)
+    prefix.check_libc(locked.lock, found, facts)
+    needed = _needed(locked.lock)
     demanded = Demanded(
         python=locked.lock.python,
         interpreter=asked.interpreter,
         packages=tuple({*needed, *options.packages}),
+        brought=prefix.python_in(locked.lock),
         update=options.update_base,
     )
     with clock.step("ground"):
@@ -182,10 +187,17 @@ def plan(workshop: Workshop, asked: Asked, options: ImageOptions, clock: Clock) 
 def _base(workshop: Workshop, locked: Locked, options: ImageOptions) -> base.Base:
     settings = workshop.settings
     downloads = settings.python_downloads and not settings.offline
-    reference = settings.base_image or base.default_reference(locked.lock.python, downloads=downloads)
+    brought = locked.lock.conda is not None
+    reference = settings.base_image or base.default_reference(locked.lock.python, downloads=downloads, brought=brought)
     named = short_digest([locked.lock.hash, reference, options.platform])
     how = BaseOptions(platform=options.platform, update=options.update_base)
     return base.resolve(workshop.daemon, workshop.shelf, reference, named, settings, how, workshop.report)
+
+
+def _needed(lock: Lock) -> dict[str, tuple[str, ...]]:
+    """The Debian packages that a lock's packages need of the system, each with those that need it."""
+    needed = system_packages.at_work(package.name for package in lock.packages)
+    return {name: users for name, users in needed.items() if name not in prefix.programs_in(lock)}
 
 
 def _other_target(locked: Locked, platform: str) -> Notice:
@@ -238,6 +250,7 @@ def _order(workshop: Workshop, known: Plan) -> EnvironmentOrder:
         model=known.locked.asked.model.path,
         parts=known.locked.asked.spec.parts,
         indexes=pipeline.indexes_of(known.locked, workshop.settings),
+        channels=pipeline.channels_of(known.locked, workshop.settings),
     )
 
 

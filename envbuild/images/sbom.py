@@ -1,10 +1,13 @@
 """What is in an image, as CycloneDX 1.6: the base, Debian's packages, the Python, and every package of the lock.
 
+A Python that comes from conda's channels is one of the lock's packages, and is not listed twice.
+
 Only what is in the image is listed: what packages were built with is not. The same inputs give the same bytes.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,16 +15,20 @@ from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit, urlunsplit
 from uuid import NAMESPACE_OID, UUID, uuid5
 
+from envbuild.conda import channels
+from envbuild.conda.package import CondaPackage, file_name
 from envbuild.errors import ImageError, UsageError
 from envbuild.images.reference import Reference
 from envbuild.lock import Lock, LockedPackage
-from envbuild.redaction import without_userinfo
+from envbuild.redaction import without_credentials, without_userinfo
 
 if TYPE_CHECKING:
     from cyclonedx.model import ExternalReference
     from cyclonedx.model.bom import Bom
     from cyclonedx.model.component import Component
 
+# What conda's names of channels stand for begins so.
+_NAMING = (channels.ALIAS, channels.PACKAGES)
 MEDIA_TYPE = "application/vnd.cyclonedx+json"
 
 Kind = Literal["container", "platform", "library"]
@@ -74,7 +81,8 @@ def sbom_of(
             "the list of what is in the image (SBOM) cannot be written: cyclonedx-python-lib is not installed",
             hint="pip install 'envbuild[docker]'",
         ) from error
-    parts = [_base(base, base_digest, architecture), _python(python)]
+    parts = [_base(base, base_digest, architecture)]
+    parts += [_python(python)] if lock.conda is None else [_conda(package) for package in lock.conda.packages]
     parts += [_debian(name, version, architecture) for name, version in sorted(debian.items())]
     parts += [_package(package) for package in lock.packages]
     whole = _Part(ref=f"image:{image}@{key}", kind="container", name=image, version=key, purl=None)
@@ -133,6 +141,34 @@ def _package(package: LockedPackage) -> _Part:
         url=url,
         is_vcs=package.kind == "vcs",
     )
+
+
+def _conda(package: CondaPackage) -> _Part:
+    file = file_name(package.url)
+    # A channel on a disk is nobody else's.
+    url = None if package.url.startswith("file:") else _public(without_credentials(package.url))
+    qualifiers = {
+        "build": package.build,
+        "channel": None if url is None else _channel(url, package),
+        "subdir": package.subdir,
+        "type": "tar.bz2" if file.endswith(".tar.bz2") else "conda",
+    }
+    return _Part(
+        ref=f"conda:{package.name}",
+        kind="platform" if package.name == "python" else "library",
+        name=package.name,
+        version=package.version,
+        purl=_purl("conda", package.name, package.version, qualifiers),
+        sha256=package.sha256,
+        url=url,
+    )
+
+
+def _channel(url: str, package: CondaPackage) -> str:
+    """A package's channel, by the name that conda knows it by where it has one (``conda-forge``, ``main``), else by its URL."""
+    channel = url.rpartition("/")[0].removesuffix(f"/{package.subdir}")
+    known = re.fullmatch(rf"(?:{'|'.join(map(re.escape, _NAMING))})/([^/]+)", channel)
+    return channel if known is None else known[1]
 
 
 def _purl(kind: str, name: str, version: str | None, qualifiers: Mapping[str, str | None], namespace: str = "") -> str:

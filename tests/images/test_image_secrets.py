@@ -20,7 +20,7 @@ USER, CANARY = "deployer", "canary-7d1e5b0a"
 PROXY = "canary-proxy-2f66c1"
 
 
-def _everything(name: str) -> bytes:
+def everything_in(name: str) -> bytes:
     """All that an image is: every layer's names and contents, the config, and what the daemon says of it."""
     saved = run_docker("save", name).stdout
     found = [run_docker("inspect", name).stdout, run_docker("history", "--no-trunc", name).stdout]
@@ -86,7 +86,7 @@ def test_a_refused_login_is_said_without_it(
 
 def _nowhere(made: dict[str, object], environ: dict[str, str], more: bytes = b"") -> None:
     assert predicted(str(made["image"]), REQUEST) == {"predictions": [2, 4]}
-    everything = _everything(str(made["image"])) + json.dumps(made).encode() + more
+    everything = everything_in(str(made["image"])) + json.dumps(made).encode() + more
     # What is looked for can be found: the files that were installed are in it.
     assert b"fruit-1.0.dist-info" in everything
     for path in (Path(environ["ENVBUILD_HOME"]) / "images").rglob("*"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from packageurl import PackageURL
 
+from envbuild.conda.package import CondaHalf, CondaPackage
 from envbuild.errors import ImageError
 from envbuild.images.sbom import sbom_of
 from envbuild.lock import BuildLock, Lock, LockedPackage
@@ -58,6 +60,40 @@ LOCK = Lock(
 )
 
 
+def conda_package(name: str, version: str, url: str) -> CondaPackage:
+    build, subdir = "h1_0", url.split("/")[-2]
+    return CondaPackage(
+        name=name,
+        version=version,
+        build=build,
+        build_number=0,
+        subdir=subdir,
+        url=url,
+        channel="",
+        md5="f" * 32,
+        sha256="9" * 64,
+    )
+
+
+WITH_CONDA = replace(
+    LOCK,
+    conda=CondaHalf(
+        packages=(
+            conda_package(
+                "python", "3.8.18", "https://repo.anaconda.com/pkgs/main/linux-64/python-3.8.18-h1_0.tar.bz2"
+            ),
+            conda_package("libgcc", "9.1", "https://conda.anaconda.org/conda-forge/linux-64/libgcc-9.1-h1_0.conda"),
+            conda_package(
+                "hidden", "1", f"https://{CANARY}:x@conda.example/t/{CANARY}/own/noarch/hidden-1-h1_0.conda?x={CANARY}"
+            ),
+            conda_package("near", "2", f"file:///home/{CANARY}/channel/noarch/near-2-h1_0.conda"),
+        ),
+        channels=(),
+        subdir="linux-64",
+    ),
+)
+
+
 def written(**changes: Any) -> bytes:
     asked: dict[str, Any] = {
         "image": "registry.example/team/model-env",
@@ -85,6 +121,7 @@ def components(bom: bytes) -> dict[str, dict[str, Any]]:
         {"base_digest": None},
         {"base": "sha256:" + "1" * 64},
         {"lock": Lock(python="3.8", target=LOCK.target, packages=())},
+        {"lock": WITH_CONDA},
     ],
 )
 def test_it_is_valid_cyclonedx_by_the_standards_own_schema(changes: dict[str, Any]) -> None:
@@ -178,3 +215,18 @@ def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyP
     with pytest.raises(ImageError, match="cyclonedx-python-lib is not installed") as caught:
         written()
     assert caught.value.hint == "pip install 'envbuild[docker]'"
+
+
+def test_conda_packages_are_named_by_their_channels_and_the_python_among_them_stands_there_once() -> None:
+    bom = written(lock=WITH_CONDA)
+    purls = {one["bom-ref"]: one.get("purl") for one in json.loads(bom)["components"]}
+    assert {ref: purl for ref, purl in purls.items() if ref.startswith("conda:") or ref == "python"} == {
+        "conda:python": "pkg:conda/python@3.8.18?build=h1_0&channel=main&subdir=linux-64&type=tar.bz2",
+        "conda:libgcc": "pkg:conda/libgcc@9.1?build=h1_0&channel=conda-forge&subdir=linux-64&type=conda",
+        "conda:hidden": "pkg:conda/hidden@1?build=h1_0&channel=https://conda.example/own&subdir=noarch&type=conda",
+        "conda:near": "pkg:conda/near@2?build=h1_0&subdir=noarch&type=conda",
+    }
+    assert purls["package:numpy"].startswith("pkg:pypi/numpy@")
+    assert CANARY.encode() not in bom
+    (python,) = [one for one in json.loads(bom)["components"] if one["name"] == "python"]
+    assert python["hashes"] == [{"alg": "SHA-256", "content": "9" * 64}]
