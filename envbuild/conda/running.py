@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -317,7 +318,7 @@ def _in_one_line(words: str) -> str:
 
 
 def _hint_for(words: str) -> str:
-    if any(status in words for status in ("401", "403", "404")):
+    if re.search(r"\((401|403|404) ", words):
         return (
             "a channel's URL may hold a login, in conda.yaml or in ENVBUILD_CONDA_MIRROR: "
             "https://USER:PASSWORD@host/channel, https://host/t/TOKEN/channel"
