@@ -279,7 +279,7 @@ def test_what_lets_one_into_a_channel_stays_nowhere(
 
 
 @pytest.mark.slow
-def test_offline_the_prefix_is_installed_from_the_cache(
+def test_offline_the_prefix_is_installed_from_the_cache_or_not_at_all(
     make_conda_model: MakeCondaModel,
     make_environ: MakeEnviron,
     channels: Channels,
@@ -288,6 +288,12 @@ def test_offline_the_prefix_is_installed_from_the_cache(
 ) -> None:
     server, model = serve(channels.folder), make_conda_model("model", "placed")
     environ, local_index.lasting = make_environ(forge=server.url("forge")), True
+    assert cli("lock", model, environ=environ).returncode == 0
+    asked = len(server.requests)
+    done = cli("image", model, "--offline", environ=environ)
+    assert done.returncode == 5, done.stderr
+    assert "conda packages are not in the cache" in done.stderr
+    assert len(server.requests) == asked
     assert cli("build", model, environ=environ).returncode == 0
     local_index.status = server.status = 503
     asked = len(server.requests)
