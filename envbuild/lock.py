@@ -124,6 +124,8 @@ class Origin:
     """Packages that were resolved as of another instant than the rest (RFC 3339)."""
     overrides: tuple[Change, ...] = ()
     """What the deployer changed."""
+    conda_reason: str = ""
+    """Where conda.yaml's own packages come from, channels or the index, and why; empty where it has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -335,6 +337,8 @@ def table_of(lock: Lock) -> dict[str, Any]:
         ]
     if origin.notices:
         table["notices"] = [{"code": notice.code, "message": notice.message} for notice in origin.notices]
+    if origin.conda_reason:
+        table["conda-reason"] = origin.conda_reason
     if lock.build:
         table["build"] = [_build_table(build) for build in lock.build]
     if lock.conda is not None:
@@ -400,6 +404,7 @@ def origin_from(table: Mapping[str, Any]) -> Origin:
         notices=tuple(Notice(code=str(n["code"]), message=str(n["message"])) for n in notices),
         cuts={str(name): str(cut) for name, cut in table.get("cuts", {}).items()},
         overrides=tuple(_change_from(entry) for entry in overrides),
+        conda_reason=str(table.get("conda-reason", "")),
     )
 
 
@@ -427,6 +432,7 @@ def lock_to_dict(lock: Lock) -> dict[str, Any]:
             {"name": p.name, "version": p.version, "kind": p.kind, "sha256": p.sha256, "commit": p.commit}
             for p in lock.packages
         ],
+        "conda_reason": lock.origin.conda_reason or None,
         "conda": None if lock.conda is None else _conda_to_dict(lock.conda),
         "overrides": [change.to_dict() for change in lock.origin.overrides],
         "notices": [notice.to_dict() for notice in lock.origin.notices],
@@ -437,7 +443,6 @@ def _conda_to_dict(half: CondaHalf) -> dict[str, Any]:
     return {
         "channels": list(half.channels),
         "subdir": half.subdir,
-        "reason": half.reason,
         "packages": [
             {"name": p.name, "version": p.version, "build": p.build, "url": p.url, "sha256": p.sha256}
             for p in half.packages

@@ -449,7 +449,7 @@ def _resolve(asked: Asked, settings: Settings, wanted: target.Target, indexes: I
 
         resolver = CondaResolver()
     try:
-        return resolver.resolve(question, report)
+        return _with_reason(resolver.resolve(question, report), asked.spec, settings)
     except AnotherPython as other:
         # Once: the Python that a rule found is the best that there is, and whatever else it lacks is another rule's.
         spec = replace(asked.spec, python=replace(asked.spec.python, text=other.python, source="repair"))
@@ -462,7 +462,23 @@ def _resolve(asked: Asked, settings: Settings, wanted: target.Target, indexes: I
             settings=settings.having(deny_repair=(*settings.deny_repair, *PYTHON_REPAIRS)),
         )
         lock = resolver_for(settings.engine).resolve(question, report)
-        return replace(lock, origin=replace(lock.origin, spec_digest=asked.spec.digest()))
+        lock = replace(lock, origin=replace(lock.origin, spec_digest=asked.spec.digest()))
+        return _with_reason(lock, asked.spec, settings)
+
+
+def _with_reason(lock: Lock, spec: EnvironmentSpec, settings: Settings) -> Lock:
+    """A lock that says where conda.yaml's own packages come from, and why."""
+    from_channels = spec.conda is not None
+    mapped = [demand.name or demand.text for demand in spec.demands if demand.origin == "conda"]
+    named = [one.name for one in spec.conda.specs if one.name != "python"] if spec.conda is not None else mapped
+    if not named:
+        return lock
+    why = f"--conda-packages {settings.conda_packages}"
+    if settings.conda_packages == "auto":
+        why = f"envbuild[conda] is {'' if from_channels else 'not '}installed"
+    where = "come from their channels" if from_channels else "are taken from the index"
+    said = f"conda.yaml's own packages ({', '.join(named)}) {where}: {why}"
+    return replace(lock, origin=replace(lock.origin, conda_reason=said))
 
 
 def _of_the_time(spec: EnvironmentSpec, settings: Settings, report: Report) -> Interpreter:

@@ -219,7 +219,7 @@ def _with_conda(lines: Lines, conda_env: Node | None, reading: Reading, notices:
 
 
 def _from_channels(conda_env: Node | None, reading: Reading) -> CondaPart | None:
-    return conda_part(conda_env) if reading.conda else None
+    return conda_part(conda_env, by_deployer=reading.by_deployer) if reading.conda else None
 
 
 def digest_of(path: Path) -> str:

@@ -49,6 +49,17 @@ def channels_of(named: Iterable[str], specs: Iterable[str], mirrors: Mapping[str
     return tuple(found.values())
 
 
+def unknown(channels: Iterable[Channel], mirrors: Mapping[str, str]) -> tuple[str, ...]:
+    """Of channels, those that are neither had from the owners of conda's two nor from where the deployer says."""
+    of_deployer = {without_credentials(url).rstrip("/") for url in mirrors.values()}
+
+    def is_known(url: str) -> bool:
+        plain = without_credentials(url).rstrip("/")
+        return plain in of_deployer or plain.startswith((f"{ALIAS}/", f"{_ANACONDA}/"))
+
+    return tuple(channel.name for channel in channels if not all(map(is_known, channel.urls)))
+
+
 def spec_for(text: str, channels: Iterable[Channel], mirrors: Mapping[str, str]) -> str:
     """A spec as the solver is to read it: its channel by a name among these, or by its URL without credentials."""
     names = {channel.name for channel in channels if "://" not in channel.name}

@@ -75,8 +75,6 @@ class CondaHalf:
     virtual_packages: tuple[tuple[str, str, str], ...] = ()
     variables: tuple[tuple[str, str], ...] = ()
     """What the environment sets."""
-    reason: str = ""
-    """Why they come from channels, in words."""
 
     def identity(self) -> list[Any]:
         """What of it goes into the lock hash."""
@@ -99,7 +97,6 @@ def to_table(half: CondaHalf) -> dict[str, Any]:
         "subdir": half.subdir,
         "virtual-packages": [list(one) for one in half.virtual_packages],
         "variables": dict(half.variables),
-        "reason": half.reason,
         "packages": [to_entry(package) for package in half.packages],
     }
 
@@ -125,7 +122,6 @@ def from_table(table: Mapping[str, Any]) -> CondaHalf:
         channels=tuple(str(url) for url in table["channels"]),
         subdir=str(table["subdir"]),
         virtual_packages=tuple((str(n), str(v), str(b)) for n, v, b in table.get("virtual-packages", ())),
-        reason=str(table.get("reason", "")),
         variables=tuple(sorted((str(name), str(value)) for name, value in table.get("variables", {}).items())),
     )
 

@@ -38,6 +38,8 @@ class CondaPart:
     variables: tuple[tuple[str, str], ...] = ()
     """What the environment sets (``variables``)."""
     platforms: tuple[str, ...] = ()
+    by_deployer: bool = False
+    """Whether it is the deployer's own file, whose channels need nobody's leave."""
 
     def without(self, left_out: Collection[str]) -> CondaPart | None:
         """The same without some packages; ``None`` where nothing is left that a plain virtualenv does not have."""
@@ -50,9 +52,10 @@ class CondaPart:
         return [specs, [without_credentials(url) for url in self.channels], sorted(self.variables)]
 
 
-def conda_part(conda_env: Node | None) -> CondaPart | None:
+def conda_part(conda_env: Node | None, *, by_deployer: bool = False) -> CondaPart | None:
     """What a conda.yaml asks of conda; ``None`` where it asks for no more than a plain virtualenv has.
 
+    :param by_deployer: whether it is the deployer's own.
     :raises SpecError: something in it is not what it should be.
     """
     if conda_env is None:
@@ -65,6 +68,7 @@ def conda_part(conda_env: Node | None) -> CondaPart | None:
         channels=_channels(conda_env),
         variables=_variables(conda_env),
         platforms=tuple(said for said, _ in _listed(conda_env, "platforms")),
+        by_deployer=by_deployer,
     )
 
 

@@ -44,7 +44,6 @@ def write_conda_lock(lock: Lock) -> str:
         **{key: value for key, value in table_of(replace(lock, conda=None)).items() if key != "hash"},
         "virtual-packages": [list(one) for one in half.virtual_packages],
         "variables": dict(half.variables),
-        "reason": half.reason,
         "conda-packages": _filled({one.name: channel_packages.details_of(one, entry) for one, entry in of_channels}),
         "pip-packages": _filled({one.name: index_packages.details_of(one, entry) for one, entry in of_index}),
     }

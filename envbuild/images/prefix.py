@@ -139,7 +139,7 @@ def _record(package: CondaPackage, written: dict[str, Any]) -> bytes:
 
 def neutral(half: CondaHalf) -> CondaHalf:
     """A lock's conda packages without what its hash does not cover: from which channel, when, and why."""
-    return replace(half, packages=tuple(map(_neutral, half.packages)), channels=(), virtual_packages=(), reason="")
+    return replace(half, packages=tuple(map(_neutral, half.packages)), channels=(), virtual_packages=())
 
 
 def _neutral(package: CondaPackage) -> CondaPackage:

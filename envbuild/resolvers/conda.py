@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from envbuild import accelerator
 from envbuild.conda import channels
+from envbuild.conda.channels import Channel
 from envbuild.conda.installed import distribution_of
 from envbuild.conda.machine import machine_of
 from envbuild.conda.package import CondaHalf
@@ -50,6 +51,7 @@ class CondaResolver:
         settings = question.settings
         mirrors = dict(settings.conda_mirror)
         found = channels.channels_of(part.channels, (spec.text for spec in part.specs), mirrors)
+        _check_policy(found, part, settings)
         urls = channels.urls_of(found)
         machine = machine_of(question.target, _virtual_packages(settings))
         report(Step("resolving", f"{len(part.specs)} conda packages as of {question.as_of.text}"))
@@ -70,15 +72,22 @@ class CondaResolver:
             subdir=machine.subdir,
             virtual_packages=machine.virtual_packages,
             variables=part.variables,
-            reason=_reason(part, settings),
         )
 
 
-def _reason(part: CondaPart, settings: Settings) -> str:
-    """Why a model's packages come from channels, and not from the index."""
-    named = ", ".join(spec.name for spec in part.specs if spec.name != "python")
-    why = "envbuild[conda] is installed" if settings.conda_packages == "auto" else "--conda-packages conda"
-    return f"conda.yaml asks conda for {named}, and {why}"
+def _check_policy(found: Iterable[Channel], part: CondaPart, settings: Settings) -> None:
+    """Be sure that a model names no channel that nobody let it name.
+
+    :raises LockError: it does. Left out, what is solved would be something else.
+    """
+    if part.by_deployer or settings.model_indexes == "allow":
+        return
+    if strange := channels.unknown(found, dict(settings.conda_mirror)):
+        raise LockError(
+            f"the model's conda.yaml names channels that are not known: {', '.join(strange)}",
+            hint="--model-indexes allow lets a model name any; --conda-mirror CHANNEL=URL says where one is had; "
+            + MAP_HINT,
+        )
 
 
 def _virtual_packages(settings: Settings) -> tuple[tuple[str, str], ...]:

@@ -118,7 +118,7 @@ class Explanation:
     overrides: tuple[Change, ...]
     notices: tuple[Notice, ...]
     conda: str = ""
-    """Why packages come from conda's channels; empty where none do."""
+    """Where conda.yaml's own packages come from, and why; empty where it has none."""
 
     def to_dict(self) -> dict[str, Any]:
         """The form that ``explain --json`` prints; its keys are documented in ``docs/cli.md``."""
@@ -165,7 +165,7 @@ def of(locked: Locked, settings: Settings, package: str | None = None) -> Explan
         repairs=known.repairs,
         overrides=known.overrides,
         notices=locked.notices,
-        conda="" if lock.conda is None else lock.conda.reason,
+        conda=lock.origin.conda_reason,
     )
 
 

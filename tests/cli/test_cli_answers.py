@@ -27,6 +27,7 @@ KEYS = {
         "as_of_reason",
         "packages",
         "conda",
+        "conda_reason",
         "overrides",
         "source",
         "file",

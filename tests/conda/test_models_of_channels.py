@@ -74,14 +74,14 @@ def test_what_was_built_verifies_and_predicting_changes_nothing_of_it(shared_hom
     assert "as it was built" in done.stdout
 
 
-def test_without_the_extra_or_by_the_deployers_word_the_same_model_is_mapped(
-    shared_home: Path, channels: Channels
-) -> None:
+def test_by_the_deployers_word_the_same_model_is_mapped(shared_home: Path, channels: Channels) -> None:
     environ = environ_of(shared_home, channels)
     done = cli("lock", OF_2019 / "iris", "--json", "--conda-packages", "map", environ=environ)
     assert done.returncode == 0, done.stderr
     lock = json.loads(done.stdout)
     assert lock["conda"] is None
+    said = "conda.yaml's own packages (scikit-learn) are taken from the index: --conda-packages map"
+    assert lock["conda_reason"] == said
     assert {"scikit-learn": "0.21.3"}.items() <= {one["name"]: one["version"] for one in lock["packages"]}.items()
 
 
@@ -105,7 +105,9 @@ def test_explain_says_why_a_package_comes_from_a_channel(shared_home: Path, chan
     environ = environ_of(shared_home, channels)
     done = cli("explain", OF_2019 / "iris", environ=environ)
     assert re.search(
-        r"^conda +conda.yaml asks conda for scikit-learn, and --conda-packages conda$", done.stdout, re.MULTILINE
+        r"^conda +conda.yaml's own packages \(scikit-learn\) come from their channels: --conda-packages conda$",
+        done.stdout,
+        re.MULTILINE,
     )
     assert re.search(r"^scikit-learn +0.21.3 +conda +conda.yaml:5 scikit-learn=0.21.3$", done.stdout, re.MULTILINE)
     assert re.search(r"^numpy +\S+ +conda +through scikit-learn", done.stdout, re.MULTILINE)

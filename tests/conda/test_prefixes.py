@@ -43,7 +43,7 @@ SITE = "lib/python3.8/site-packages"
 @pytest.fixture
 def kit(kit: Kit) -> Kit:
     """The pipeline with conda packages from channels, and a wheel on the index."""
-    kit.more["conda_packages"] = "conda"
+    kit.more |= {"conda_packages": "conda", "model_indexes": "allow"}
     kit.index.add(wheel("alpha", "1.0"))
     return kit
 
@@ -62,8 +62,13 @@ def model_of(make_model: MakeModel, own_channel: Channel, channels: Channels) ->
     return make
 
 
+def environ_of(kit: Kit) -> dict[str, str]:
+    allowed = {"ENVBUILD_CONDA_PACKAGES": "conda", "ENVBUILD_MODEL_INDEXES": "allow"}
+    return cli_environ(kit.home, kit.index.url, **allowed)
+
+
 def predicted(kit: Kit, model: Path) -> list[str | None]:
-    environ = cli_environ(kit.home, kit.index.url, ENVBUILD_CONDA_PACKAGES="conda")
+    environ = environ_of(kit)
     done = cli("predict", model, model / "in.json", environ=environ)
     assert done.returncode == 0, done.stderr
     (said,) = json.loads(done.stdout)["predictions"]
@@ -75,9 +80,26 @@ def test_a_model_sees_what_its_packages_and_its_conda_yaml_set(kit: Kit, own_cha
     model = model_of("activated", "variables", more="variables: {OF_MODEL: a b, VARIABLES_LEVEL: 9}\n")
     prefix = str(kit.build(model).environment.path)
     assert predicted(kit, model) == ["1.0", prefix, f"{prefix}/share/activated", "9", "a b", prefix, None]
-    environ = cli_environ(kit.home, kit.index.url, ENVBUILD_CONDA_PACKAGES="conda")
+    environ = environ_of(kit)
     done = cli("run", model, "--", "sh", "-c", 'echo "$ACTIVATED_HOME $OF_MODEL"', environ=environ)
     assert done.stdout == f"{prefix}/share/activated a b\n"
+
+
+def test_by_default_channels_are_asked_where_the_extra_is_installed(
+    kit: Kit, own_channel: Channel, model_of: Of, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own_channel.add(Package(name="six"))
+    kit.index.add(wheel("six", "1.0"))
+    kit.more["conda_packages"] = "auto"
+    model = model_of("six")
+    with_it = kit.lock(model).lock
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    without = kit.lock(model).lock
+    said = "conda.yaml's own packages (six)"
+    assert with_it.conda is not None
+    assert with_it.origin.conda_reason == f"{said} come from their channels: envbuild[conda] is installed"
+    assert (without.conda, without.version_of("six")) == (None, "1.0")
+    assert without.origin.conda_reason == f"{said} are taken from the index: envbuild[conda] is not installed"
 
 
 def test_other_variables_are_another_environment(kit: Kit, own_channel: Channel, model_of: Of) -> None:
@@ -120,7 +142,7 @@ def test_what_was_changed_afterwards_is_found_and_built_again(kit: Kit, own_chan
     own_channel.add(tiny_packages.PLACED)
     model = model_of("placed")
     place = kit.build(model).environment.path
-    environ = cli_environ(kit.home, kit.index.url, ENVBUILD_CONDA_PACKAGES="conda")
+    environ = environ_of(kit)
     changed = place / "share" / "placed.txt"
     changed.chmod(0o644)
     changed.write_text("other\n")
@@ -181,6 +203,25 @@ def test_a_built_prefix_needs_no_channel_any_more(kit: Kit, own_channel: Channel
     assert again.locked.source == "kept"
 
 
+@pytest.mark.parametrize("policy", ["known", "deny"])
+def test_a_model_s_own_channel_needs_the_deployer_s_leave(
+    kit: Kit, own_channel: Channel, channels: Channels, model_of: Of, policy: str
+) -> None:
+    own_channel.add(tiny_packages.LINKED)
+    model = model_of("linked")
+    with pytest.raises(LockError, match="not known") as caught:
+        kit.lock(model, model_indexes=policy)
+    assert own_channel.url in caught.value.message
+    assert "--model-indexes allow" in (caught.value.hint or "")
+    mirrors = tuple((one.url, one.url) for one in (own_channel, channels.forge))
+    assert kit.lock(model, model_indexes=policy, conda_mirror=mirrors).lock.conda is not None
+    # What the deployer writes is the deployer's word.
+    kit.index.add(*(wheel(name, "1.0") for name in ("pip", "setuptools", "wheel")))
+    theirs = kit.lock(model_of(name="plain"), model_indexes=policy, conda_env=model / "conda.yaml").lock
+    assert theirs.conda is not None
+    assert theirs.conda.version_of("linked") == "1.0"
+
+
 def test_pip_as_engine_is_refused(kit: Kit, own_channel: Channel, model_of: Of) -> None:
     own_channel.add(tiny_packages.LINKED)
     with pytest.raises(UsageError, match="conda packages") as caught:
@@ -218,7 +259,7 @@ def test_pip_asks_the_index_for_nothing_that_conda_has_brought(kit: Kit, model_o
 def killed(kit: Kit, name: str, nth: int, model: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, REPO / "tests" / "killed.py", name, str(nth), "build", model],
-        env=cli_environ(kit.home, kit.index.url, ENVBUILD_CONDA_PACKAGES="conda"),
+        env=environ_of(kit),
         capture_output=True,
         text=True,
         check=False,

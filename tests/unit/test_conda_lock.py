@@ -76,7 +76,6 @@ HALF = CondaHalf(
     subdir="linux-64",
     virtual_packages=(("__glibc", "2.31", "0"), ("__unix", "0", "0")),
     variables=(("OMP_NUM_THREADS", "1"),),
-    reason="conda.yaml names numpy",
 )
 LOCK = replace(OF_INDEX, python="3.8.15", target=X86, conda=HALF)
 
