@@ -117,6 +117,12 @@ def _ignored(line: IndexLine, policy: ModelIndexes) -> Notice:
     return Notice(code="index-ignored", message=message, place=line.place)
 
 
+def logged_in(urls: Iterable[str]) -> tuple[str, ...]:
+    """URLs with what netrc knows of their hosts, at the time of use; one that has credentials keeps its own."""
+    known = _netrc()
+    return tuple(_logged_in(url, known) for url in urls)
+
+
 def _netrc() -> netrc.netrc | None:
     import netrc  # a model whose lock is kept asks no index
 

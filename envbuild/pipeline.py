@@ -32,7 +32,7 @@ from envbuild.errors import (
     Unresolvable,
     WrongTarget,
 )
-from envbuild.indexes import Indexes, choose
+from envbuild.indexes import Indexes, choose, logged_in
 from envbuild.interpreters import Interpreter, fits
 from envbuild.lock import PYTHON_REPAIRS, Lock, check_target, read_kept
 from envbuild.model import Model, Notice, read_model
@@ -600,11 +600,10 @@ def indexes_of(locked: Locked, settings: Settings) -> Indexes:
 
 def channels_of(locked: Locked, settings: Settings) -> tuple[str, ...]:
     """The channels that a spec names, and those that the deployer has in place of any; with what lets one in."""
-    mirrors, part = dict(settings.conda_mirror), locked.asked.spec.conda
-    if part is None:
-        return tuple(mirrors.values())
-    named = channels.channels_of(part.channels, (one.text for one in part.specs), mirrors)
-    return tuple(dict.fromkeys((*channels.urls_of(named), *mirrors.values())))
+    mirrors, part, lock = dict(settings.conda_mirror), locked.asked.spec.conda, locked.lock
+    named = () if part is None else channels.channels_of(part.channels, (one.text for one in part.specs), mirrors)
+    of_lock = () if lock.conda is None else lock.conda.channels
+    return logged_in(dict.fromkeys((*channels.urls_of(named), *mirrors.values(), *of_lock)))
 
 
 def _living(indexes: Indexes, lock: Lock, settings: Settings) -> Indexes:

@@ -15,6 +15,7 @@ from envbuild.conda.package import CondaHalf
 from envbuild.conda.part import CondaPart
 from envbuild.conda.running import MAP_HINT, Rattler, Solve
 from envbuild.errors import LockError, Unresolvable, UsageError
+from envbuild.indexes import logged_in
 from envbuild.lock import Lock
 from envbuild.progress import Report, Step
 from envbuild.question import Question
@@ -55,7 +56,7 @@ class CondaResolver:
         urls = channels.urls_of(found)
         machine = machine_of(question.target, _virtual_packages(settings))
         report(Step("resolving", f"{len(part.specs)} conda packages as of {question.as_of.text}"))
-        rattler = Rattler(settings=settings, channels=urls)
+        rattler = Rattler(settings=settings, channels=logged_in(urls))
         specs = (*_pythons(question, part), *(spec.text for spec in part.specs if spec.name != "python"))
         asked = Solve(
             specs=tuple(channels.spec_for(text, found, mirrors) for text in specs),

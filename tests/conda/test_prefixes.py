@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 import tiny_packages
 from channel import Channel, Channels, Package, script, text
+from channel_server import ChannelServer
 from kit import REPO, Kit, cli, cli_environ, run_python
 from tiny import wheel
 
 from envbuild import pipeline
-from envbuild.errors import HashMismatch, InterpreterNotFound, LockError, Unresolvable, UsageError
+from envbuild.errors import HashMismatch, IndexUnreachable, InterpreterNotFound, LockError, Unresolvable, UsageError
 from envbuild.settings import LinkMode
 from envbuild.store import Store
 from envbuild.store.upkeep import Upkeep
@@ -220,6 +221,29 @@ def test_a_model_s_own_channel_needs_the_deployer_s_leave(
     theirs = kit.lock(model_of(name="plain"), model_indexes=policy, conda_env=model / "conda.yaml").lock
     assert theirs.conda is not None
     assert theirs.conda.version_of("linked") == "1.0"
+
+
+def test_a_login_is_taken_from_netrc(
+    kit: Kit,
+    served_channel: ChannelServer,
+    own_channel: Channel,
+    model_of: Of,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    own_channel.add(tiny_packages.LINKED)
+    model = model_of("linked")
+    listed = (model / "conda.yaml").read_text()
+    (model / "conda.yaml").write_text(listed.replace(own_channel.url, served_channel.url("own")))
+    served_channel.login = ("somebody", "canary")
+    with pytest.raises(IndexUnreachable, match="401"):
+        kit.lock(model)
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login somebody password canary\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    place = kit.build(model, retry=True).environment.path
+    assert (place / "share" / "linked.txt").is_file()
+    texts = [path for path in kit.home.rglob("*") if path.is_file() and not path.is_symlink()]
+    assert not [path for path in texts if b"canary" in path.read_bytes()]
 
 
 def test_pip_as_engine_is_refused(kit: Kit, own_channel: Channel, model_of: Of) -> None:
