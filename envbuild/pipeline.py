@@ -422,7 +422,7 @@ def _key(spec: EnvironmentSpec, settings: Settings, wanted: target.Target, index
 
 def _channels_key(settings: Settings) -> list[object]:
     mirrors = [[without_userinfo(name), without_userinfo(url)] for name, url in settings.conda_mirror]
-    return [mirrors, list(settings.virtual_package)]
+    return [mirrors, list(settings.virtual_package), settings.link_scripts]
 
 
 def _resolve(asked: Asked, settings: Settings, wanted: target.Target, indexes: Indexes, report: Report) -> Lock:

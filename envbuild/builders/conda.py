@@ -18,7 +18,7 @@ from envbuild.conda.package import CondaHalf
 from envbuild.conda.running import Rattler
 from envbuild.errors import BuildError
 from envbuild.progress import Report, Step
-from envbuild.settings import LinkMode
+from envbuild.settings import LinkMode, Settings
 from envbuild.store.manifest import Manifest
 from envbuild.store.record import distributions
 from envbuild.store.verification import overwritten
@@ -56,11 +56,37 @@ def install(
     :param validate: as :meth:`envbuild.conda.running.Rattler.install` has it.
     :raises BuildError: they cannot be had or installed.
     """
+    if half.link_scripts:
+        _check_scripts(rattler.settings, known_as)
     report(Step("installing", f"{len(half.packages)} conda packages", count=len(half.packages)))
     rattler.install(
-        half.packages, prefix, half.subdir, report, known_as=known_as, link_mode=link_mode, validate=validate
+        half.packages,
+        prefix,
+        half.subdir,
+        report,
+        known_as=known_as,
+        link_mode=link_mode,
+        validate=validate,
+        link_scripts=half.link_scripts,
     )
     faults.point("conda packages installed")
+
+
+def _check_scripts(settings: Settings, known_as: Path | None) -> None:
+    """Be sure that packages may run scripts of their own, and that these can do what they are for.
+
+    :raises BuildError: one of the two is not so.
+    """
+    if not settings.link_scripts:
+        raise BuildError(
+            "the lock lets conda packages run scripts of their own, and nobody here does",
+            hint="--link-scripts lets them; envbuild lock --update locks without",
+        )
+    if known_as is not None:
+        raise BuildError(
+            "conda packages cannot run their scripts for another place than the one that they are linked at",
+            hint="images are made of locks without --link-scripts",
+        )
 
 
 class CondaBuilder(VirtualenvBuilder):

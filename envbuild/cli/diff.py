@@ -28,6 +28,7 @@ _WHERE_AND_HOW = (
     "model_indexes",
     "conda_packages",
     "conda_mirror",
+    "link_scripts",
     "virtual_package",
     "locked",
     "update",

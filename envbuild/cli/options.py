@@ -67,6 +67,7 @@ _WHICH_LOCK = (
     click.option("--extra-index-url", multiple=True, metavar="URL", help="One more package index."),
     click.option("--find-links", multiple=True, metavar="URL|PATH", help="One more place that holds package files."),
     click.option("--conda-mirror", multiple=True, metavar="CHANNEL=URL", help="Where a conda channel is had."),
+    click.option("--link-scripts", is_flag=True, default=None, help="Let conda packages run scripts of their own."),
     click.option(
         "--virtual-package", multiple=True, metavar="__NAME=VERSION", help="What conda packages are solved for."
     ),

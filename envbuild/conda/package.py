@@ -75,10 +75,13 @@ class CondaHalf:
     virtual_packages: tuple[tuple[str, str, str], ...] = ()
     variables: tuple[tuple[str, str], ...] = ()
     """What the environment sets."""
+    link_scripts: bool = False
+    """Whether packages run their own scripts when they are linked."""
 
     def identity(self) -> list[Any]:
         """What of it goes into the lock hash."""
-        return [sorted(package.identity() for package in self.packages), sorted(map(list, self.variables))]
+        scripts = ["link-scripts"] if self.link_scripts else []
+        return [sorted(package.identity() for package in self.packages), sorted(map(list, self.variables)), *scripts]
 
     @property
     def provides(self) -> dict[str, str]:
@@ -95,9 +98,18 @@ def to_table(half: CondaHalf) -> dict[str, Any]:
     return {
         "channels": list(half.channels),
         "subdir": half.subdir,
+        **solved_for(half),
+        "packages": [to_entry(package) for package in half.packages],
+    }
+
+
+def solved_for(half: CondaHalf) -> dict[str, Any]:
+    """Of the table, how it was solved and what the environment is besides its packages."""
+    return {
+        "channel-priority": "strict",
         "virtual-packages": [list(one) for one in half.virtual_packages],
         "variables": dict(half.variables),
-        "packages": [to_entry(package) for package in half.packages],
+        "link-scripts": half.link_scripts,
     }
 
 
@@ -123,6 +135,7 @@ def from_table(table: Mapping[str, Any]) -> CondaHalf:
         subdir=str(table["subdir"]),
         virtual_packages=tuple((str(n), str(v), str(b)) for n, v, b in table.get("virtual-packages", ())),
         variables=tuple(sorted((str(name), str(value)) for name, value in table.get("variables", {}).items())),
+        link_scripts=bool(table.get("link-scripts", False)),
     )
 
 

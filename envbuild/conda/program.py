@@ -211,7 +211,7 @@ async def _install(request: Json) -> Json:
         package_cache=cache,
         installed_packages=[],
         platform=Subdir(request["subdir"]),
-        execute_link_scripts=False,
+        execute_link_scripts=request["link_scripts"],
         client=_client(request),
         config=config,
         reporter=_Reporter(request["records"]),

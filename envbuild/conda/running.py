@@ -204,12 +204,14 @@ class Rattler:
         link_mode: LinkMode = "copy",
         known_as: Path | None = None,
         validate: bool = True,
+        link_scripts: bool = False,
     ) -> None:
-        """Make a prefix with exactly these packages; none of their scripts is run.
+        """Make a prefix with exactly these packages.
 
         :param prefix: an empty directory, or none yet.
         :param link_mode: how files are shared with the cache; never ``auto``.
         :param known_as: where it will lie when it is used, which is what its files then say; ``None``: where it is made.
+        :param link_scripts: run the scripts of theirs that are there for this.
         :param validate: read all that is taken from the cache to see that it is whole: whoever writes into a prefix of hard
             links writes into the cache.
         :raises HashMismatch: a package is not what was locked.
@@ -227,6 +229,7 @@ class Rattler:
             "subdir": subdir,
             "links": _LINKS[link_mode],
             "validate": validate,
+            "link_scripts": link_scripts,
         }
         try:
             answer = self._asked(request, self.settings.build_timeout, report)

@@ -115,6 +115,7 @@ def _by_table(root: Node, table: Mapping[str, Any], target: Target | None) -> Lo
             (str(name), str(version), str(build)) for name, version, build in table["virtual-packages"]
         ),
         variables=tuple(sorted((str(name), str(value)) for name, value in table["variables"].items())),
+        link_scripts=bool(table["link-scripts"]),
     )
     packages = (index_packages.package_of(one, of_index.get(one.name, {})) for one in _of(entries, "pip"))
     builds = tuple(build_from(entry) for entry in table.get("build", ()))

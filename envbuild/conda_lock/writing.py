@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from envbuild.conda.package import solved_for
 from envbuild.conda_lock import OWN, OWN_HASH, VERSION, channel_packages, index_packages
 from envbuild.errors import UsageError
 from envbuild.lock import Lock, by_name, table_of
@@ -42,8 +43,7 @@ def write_conda_lock(lock: Lock) -> str:
     of_channels.sort(key=lambda pair: pair[0].name)
     table = {
         **{key: value for key, value in table_of(replace(lock, conda=None)).items() if key != "hash"},
-        "virtual-packages": [list(one) for one in half.virtual_packages],
-        "variables": dict(half.variables),
+        **solved_for(half),
         "conda-packages": _filled({one.name: channel_packages.details_of(one, entry) for one, entry in of_channels}),
         "pip-packages": _filled({one.name: index_packages.details_of(one, entry) for one, entry in of_index}),
     }

@@ -73,6 +73,7 @@ class CondaResolver:
             subdir=machine.subdir,
             virtual_packages=machine.virtual_packages,
             variables=part.variables,
+            link_scripts=settings.link_scripts,
         )
 
 

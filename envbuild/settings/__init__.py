@@ -134,6 +134,8 @@ class Settings:
     a list of names; ``auto``: the former where ``envbuild[conda]`` is installed (docs/conda.md)."""
     conda_mirror: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     """URLs in place of channels, each a name or a URL and another URL (``defaults=https://…`` as text)."""
+    link_scripts: bool = False
+    """Let conda packages run their own scripts when they are linked; a lock that says so needs this to be built."""
     virtual_package: tuple[tuple[str, str], ...] = ()
     """What a machine has that conda packages are solved for, in place of what this one has: names and versions
     (``__cuda=11.2`` as text)."""

@@ -54,6 +54,7 @@ _PATHS = ("home", "lock", "conda_env", "override", "uds", "certfile", "keyfile")
 _FLAGS = (
     "python_downloads",
     "no_build",
+    "link_scripts",
     "locked",
     "update",
     "offline",

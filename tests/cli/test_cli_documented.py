@@ -263,7 +263,7 @@ def test_the_table_of_the_lock_is_documented(call: Call, tiny: MakeTiny) -> None
     text = call("lock", tiny().path).stdout.partition("[tool.envbuild]")[2]
     written = set(re.findall(r"^([a-z-]+) = ", text, flags=re.MULTILINE))
     # These are written where there is something to write.
-    assert written | {"notices", "build", "cuts", "overrides"} == documented
+    assert written | {"notices", "build", "cuts", "overrides", "conda-reason"} == documented
 
 
 def test_imports_go_downward_in_the_table_of_rooms() -> None:

@@ -16,8 +16,16 @@ from channel_server import ChannelServer
 from kit import REPO, Kit, cli, cli_environ, run_python
 from tiny import wheel
 
-from envbuild import pipeline
-from envbuild.errors import HashMismatch, IndexUnreachable, InterpreterNotFound, LockError, Unresolvable, UsageError
+from envbuild import lock_files, pipeline
+from envbuild.errors import (
+    BuildError,
+    HashMismatch,
+    IndexUnreachable,
+    InterpreterNotFound,
+    LockError,
+    Unresolvable,
+    UsageError,
+)
 from envbuild.settings import LinkMode
 from envbuild.store import Store
 from envbuild.store.upkeep import Upkeep
@@ -192,6 +200,26 @@ def test_the_caches_of_conda_packages_are_counted_and_cleaned(kit: Kit, model_of
     assert upkeep.clean_caches((), lambda step: None) is None
     assert not (kit.home / "conda").exists()
     assert findings(place) == []
+
+
+def test_scripts_of_packages_are_run_where_the_deployer_lets_them_and_the_lock_says_so(
+    kit: Kit, own_channel: Channel, model_of: Of
+) -> None:
+    own_channel.add(tiny_packages.LINKED)
+    model = model_of("linked")
+    without, with_scripts = kit.build(model), kit.build(model, link_scripts=True)
+    assert without.locked.lock.hash != with_scripts.locked.lock.hash
+    assert not (without.environment.path / "post-link-was-run").exists()
+    assert (with_scripts.environment.path / "post-link-was-run").exists()
+    assert findings(with_scripts.environment.path) == []
+    # A lock alone lets nobody.
+    text = lock_files.text_of(with_scripts.locked.lock, "conda-lock")
+    (model / "conda-lock.yml").write_text(text)
+    with_scripts.lease.release()
+    upkeep = Upkeep(Store(kit.settings()))
+    assert upkeep.remove(upkeep.kept(with_scripts.environment.path)) is None
+    with pytest.raises(BuildError, match="nobody here does"):
+        kit.build(model)
 
 
 def test_a_built_prefix_needs_no_channel_any_more(kit: Kit, own_channel: Channel, model_of: Of) -> None:

@@ -42,6 +42,7 @@ FROM_VARIABLES: list[tuple[str, str, Any]] = [
         "defaults=https://c.invalid/main https://c.invalid/x?a=b=file:///srv/x",
         (("defaults", "https://c.invalid/main"), ("https://c.invalid/x?a=b", "file:///srv/x")),
     ),
+    ("link_scripts", "1", True),
     ("virtual_package", "__cuda=11.2 __glibc=2.17", (("__cuda", "11.2"), ("__glibc", "2.17"))),
     ("python_source", "conda", "conda"),
     ("python_policy", "exact", "exact"),
