@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from envbuild import accelerator
@@ -16,7 +16,7 @@ from envbuild.conda.part import CondaPart
 from envbuild.conda.running import MAP_HINT, Rattler, Solve
 from envbuild.errors import LockError, Unresolvable, UsageError
 from envbuild.indexes import logged_in
-from envbuild.lock import Lock
+from envbuild.lock import PYTHON_REPAIRS, Lock
 from envbuild.progress import Report, Step
 from envbuild.question import Question
 from envbuild.redaction import without_credentials
@@ -41,7 +41,7 @@ class CondaResolver:
         provided = half.provides
         # What conda brings need not be asked for; that it is of the version that pip's half wants, uv's constraints say.
         try:
-            lock = UvResolver().resolve(replace(question, provided=provided), report)
+            lock = UvResolver().resolve(_on_top(question, provided), report)
         except Unresolvable as error:
             raise _both_named(error, half) from error
         origin = replace(lock.origin, engine="conda and uv", spec_digest=question.spec.digest())
@@ -75,6 +75,13 @@ class CondaResolver:
             variables=part.variables,
             link_scripts=settings.link_scripts,
         )
+
+
+def _on_top(question: Question, provided: Mapping[str, str]) -> Question:
+    """The question of pip's half: with what is there, and without the repairs that take another Python than conda's."""
+    settings = question.settings
+    settings = settings.having(deny_repair=(*settings.deny_repair, *PYTHON_REPAIRS))
+    return replace(question, provided=provided, settings=settings)
 
 
 def _check_policy(found: Iterable[Channel], part: CondaPart, settings: Settings) -> None:

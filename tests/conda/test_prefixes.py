@@ -30,6 +30,7 @@ from envbuild.settings import LinkMode
 from envbuild.store import Store
 from envbuild.store.upkeep import Upkeep
 from envbuild.store.verification import findings
+from envbuild.target import here
 
 MakeModel = Callable[..., Path]
 MakeChannel = Callable[..., Channel]
@@ -299,6 +300,17 @@ def test_conda_and_pip_that_contradict_each_other_are_both_named(kit: Kit, model
     said = " ".join([caught.value.message, *caught.value.details])
     assert "needs-old" in said
     assert "conda: numpy 1.23.4" in said
+
+
+def test_no_repair_takes_another_python_than_conda_s(kit: Kit, own_channel: Channel, model_of: Of) -> None:
+    """On the index it is for 3.9 alone, which a plain virtualenv may take by consent."""
+    own_channel.add(Package(name="six"))
+    platform = here("3.9").platform
+    kit.index.add(wheel("of-39", "1.0", tag=f"cp39-cp39-{platform}"), wheel("six", "1.0"))
+    kit.more["allow_repair"] = ("neighbouring-python", "python-by-wheels")
+    assert kit.lock(model_of("six", pip=["of-39==1.0"]), conda_packages="map").lock.python == "3.9"
+    with pytest.raises(Unresolvable):
+        kit.lock(model_of("six", name="other", pip=["of-39==1.0"]))
 
 
 def test_pip_asks_the_index_for_nothing_that_conda_has_brought(kit: Kit, model_of: Of) -> None:
