@@ -53,6 +53,9 @@ class UvInstaller:
         requirements = self._written("requirements.txt", lines)
         arguments = ["pip", "install", "--python", self._python, "--no-deps", "--no-editable"]
         arguments += ["--requirements", str(requirements), "--link-mode", order.link_mode]
+        if order.lock.conda is not None:
+            # Some channels' Pythons call themselves managed by others (PEP 668). Here they are managed by us.
+            arguments.append("--break-system-packages")
         if batch.hashed:
             arguments.append("--require-hashes")
         config: dict[str, object] = {}

@@ -313,6 +313,15 @@ def test_no_repair_takes_another_python_than_conda_s(kit: Kit, own_channel: Chan
         kit.lock(model_of("six", name="other", pip=["of-39==1.0"]))
 
 
+def test_a_python_that_calls_itself_managed_by_others_is_filled_all_the_same(
+    kit: Kit, own_channel: Channel, model_of: Of
+) -> None:
+    """The mark (PEP 668) is meant for a base environment that people work in."""
+    mark = {"lib/python3.8/EXTERNALLY-MANAGED": text("[externally-managed]\nError=use conda\n")}
+    own_channel.add(Package(name="marks-python", files=mark))
+    assert predicted(kit, model_of("marks-python"))[0] == "1.0"
+
+
 def test_pip_asks_the_index_for_nothing_that_conda_has_brought(kit: Kit, model_of: Of) -> None:
     """The index does not even have numpy."""
     kit.index.add(wheel("needs-numpy", "1.0", requires=["numpy>=1.20"]))
