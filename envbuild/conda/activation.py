@@ -8,8 +8,6 @@ them once, in an environment made from nothing, and what they have changed is wh
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,6 +59,8 @@ def computed(prefix: Path, variables: Iterable[tuple[str, str]], timeout: float)
     named = {**_named_by_packages(prefix), **dict(variables)}
     conda = {"CONDA_PREFIX": str(prefix), "CONDA_DEFAULT_ENV": str(prefix), "CONDA_SHLVL": "1"}
     before = {**base, **conda, **{name: value for name, value in named.items() if value != _UNSET}}
+    import tempfile  # a worker only reads what was kept
+
     scripts = sorted(str(path) for path in (prefix / "etc" / "conda" / "activate.d").glob("*.sh"))
     if not scripts:
         return _changed(before, base, "")
@@ -106,6 +106,8 @@ def _named_by_packages(prefix: Path) -> dict[str, str]:
 
 def _run(scripts: list[str], environ: Mapping[str, str], timeout: float) -> dict[str, str]:
     """The environment that a shell has after scripts."""
+    import shutil
+
     # Most of them are written for bash, all are meant for any POSIX shell.
     shell = shutil.which("bash", path=_SYSTEM_PATH) or "/bin/sh"
     kept_in = Path(environ["HOME"]) / ".envbuild"

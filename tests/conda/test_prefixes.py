@@ -89,6 +89,8 @@ def test_a_model_sees_what_its_packages_and_its_conda_yaml_set(kit: Kit, own_cha
     own_channel.add(tiny_packages.ACTIVATED, tiny_packages.VARIABLES)
     model = model_of("activated", "variables", more="variables: {OF_MODEL: a b, VARIABLES_LEVEL: 9}\n")
     prefix = str(kit.build(model).environment.path)
+    # What is in a prefix is compiled there: its standard library too, which nobody else has.
+    assert Path(prefix, "lib/python3.8/json/__pycache__/__init__.cpython-38.pyc").is_file()
     assert predicted(kit, model) == ["1.0", prefix, f"{prefix}/share/activated", "9", "a b", prefix, None]
     environ = environ_of(kit)
     done = cli("run", model, "--", "sh", "-c", 'echo "$ACTIVATED_HOME $OF_MODEL"', environ=environ)
