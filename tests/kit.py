@@ -38,7 +38,8 @@ class Kit:
     more: dict[str, Any] = field(default_factory=dict)
 
     def settings(self, **changes: Any) -> Settings:
-        given = {"home": self.home, "index_url": self.index.url, "python_downloads": False, **self.more, **changes}
+        given = {"home": self.home, "index_url": self.index.url, "python_downloads": False, "conda_packages": "map"}
+        given |= {**self.more, **changes}
         return settings_from(given, {})
 
     def lock(self, model: Path, **changes: Any) -> Locked:

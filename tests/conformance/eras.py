@@ -110,6 +110,6 @@ utc_time_created: '{era.created} 12:00:00.000000'
 """,
         encoding="utf-8",
     )
-    settings = Settings.from_environ({}, home=home, python_downloads=False)
+    settings = Settings.from_environ({}, home=home, python_downloads=False, conda_packages="map")
     built = pipeline.build(pipeline.lock(pipeline.ask(folder, settings), settings), settings)
     return built.environment.python

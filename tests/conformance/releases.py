@@ -88,5 +88,5 @@ utc_time_created: '{release.created} 12:00:00.000000'
 """,
         encoding="utf-8",
     )
-    settings = Settings.from_environ({}, home=home, python_downloads=False)
+    settings = Settings.from_environ({}, home=home, python_downloads=False, conda_packages="map")
     return pipeline.build(pipeline.lock(pipeline.ask(folder, settings), settings), settings).environment.python

@@ -57,7 +57,7 @@ def test_a_model_that_is_not_on_the_list_is_loaded_by_mlflow(shared_home: Path) 
 
 
 def _answer(path: Path, body: bytes, home: Path, **options: Any) -> tuple[str, Any]:
-    settings = Settings.from_environ({}, home=home, python_downloads=False, **options)
+    settings = Settings.from_environ({}, home=home, python_downloads=False, conda_packages="map", **options)
     built = pipeline.build(pipeline.lock(pipeline.ask(path, settings), settings), settings)
     with pipeline.start(built, settings) as worker:
         return worker.loading, json.loads(worker.predict(body).payload)

@@ -532,7 +532,7 @@ def test_an_image_that_uv_cannot_build_of_pips_lock_says_so(
     lock = replace(lock, origin=replace(lock.origin, engine=engine))
     order = cast("environment.EnvironmentOrder", SimpleNamespace(lock=lock))
     with pytest.raises(BuildError) as failure:
-        environment._built_by_uv(cast("Any", None), order, cast("Any", None), kit.home)
+        environment._built_by_uv(cast("Any", None), order, cast("Any", None), (), kit.home)
     hint = failure.value.hint or ""
     assert hint.startswith("first")
     assert ("--engine uv" in hint) == is_said

@@ -21,7 +21,7 @@ ERA = REPO / "tests" / "models" / "py311_mlflow3_17"
 @contextlib.contextmanager
 def built(model: Path, home: Path) -> Iterator[Path]:
     """A model's environment out of the shared store; nobody collects it meanwhile."""
-    settings = settings_from({"home": home, "python_downloads": False}, {})
+    settings = settings_from({"home": home, "python_downloads": False, "conda_packages": "map"}, {})
     done = pipeline.build(pipeline.lock(pipeline.ask(model, settings), settings), settings)
     lease: Held = done.lease
     try:

@@ -56,7 +56,7 @@ def test_the_lock_says_how_it_was_made() -> None:
 @pytest.fixture(scope="session")
 def python(tmp_path_factory: pytest.TempPathFactory, shared_home: Path) -> Path:
     """Python 3.10 with what the lock names, and envbuild's sources."""
-    settings = Settings.from_environ({}, home=shared_home, python_downloads=False)
+    settings = Settings.from_environ({}, home=shared_home, python_downloads=False, conda_packages="map")
     base = interpreters.find("3.10", settings)
     venv = tmp_path_factory.mktemp("server-python") / "venv"
     uv_program = uv.binary()
