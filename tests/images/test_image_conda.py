@@ -90,6 +90,7 @@ def make_environ(
             "ENVBUILD_BASE_IMAGE": debian(),
             "ENVBUILD_BUILD_NETWORK": "host",
             "ENVBUILD_CONDA_PACKAGES": "conda",
+            "ENVBUILD_MODEL_INDEXES": "allow",
             "ENVBUILD_CONDA_MIRROR": f"conda-forge={forge}",
         }
         return cli_environ(make_home(home), local_index.url, **{**known, **more})
