@@ -13,7 +13,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
 from envbuild import conda_names
-from envbuild.conda.part import CondaPart
+from envbuild.conda.part import CondaPart, own_packages
 from envbuild.document import Node
 from envbuild.errors import Place, SpecError
 from envbuild.model import Notice
@@ -102,19 +102,6 @@ def _clause(clause: str) -> str:
     return f"{operator}{number}"
 
 
-def entries(conda_env: Node) -> tuple[Node, ...]:
-    """What stands in its ``dependencies``.
-
-    :raises SpecError: that is no list.
-    """
-    listed = conda_env.get("dependencies")
-    if listed is None:
-        return ()
-    if listed.kind != "sequence":
-        raise SpecError("conda.yaml's dependencies are not a list", place=listed.place)
-    return listed.elements()
-
-
 def index_names(part: CondaPart | None) -> frozenset[str]:
     """Under which names an index has what comes from channels."""
     specs = () if part is None else part.specs
@@ -134,12 +121,8 @@ def conda_demands(conda_env: Node | None, reading: Reading, notices: list[Notice
     """
     found: list[Demand] = []
     unknown: list[CondaSpec] = []
-    for node in entries(conda_env) if conda_env is not None else ():
-        if node.kind == "mapping" and not node.value.keys() - {"pip"}:
-            continue
-        if node.kind != "scalar" or node.text is None:
-            raise SpecError("this is neither a conda package nor pip's list", place=node.place)
-        spec = read_conda_spec(node.text, node.place)
+    for text, place in own_packages(conda_env) if conda_env is not None else ():
+        spec = read_conda_spec(text, place)
         if spec.name == "python" or (spec.name == "pip" and not spec.version):
             continue
         known = conda_names.known(spec.name)

@@ -142,6 +142,11 @@ class Lock:
     origin: Origin = field(default_factory=Origin)
 
     @property
+    def provided(self) -> Mapping[str, str]:
+        """The distributions that conda packages bring, with their versions."""
+        return {} if self.conda is None else self.conda.provides
+
+    @property
     def installed(self) -> tuple[LockedPackage, ...]:
         """All packages, by name: those of channels too, as if they were of ``packages``."""
         half = () if self.conda is None else map(_as_locked, self.conda.packages)

@@ -442,12 +442,7 @@ def _resolve(asked: Asked, settings: Settings, wanted: target.Target, indexes: I
         settings=settings,
         repairs=asked.repairs,
     )
-    if asked.spec.conda is None:
-        resolver = resolver_for(settings.engine)
-    else:
-        from envbuild.resolvers.conda import CondaResolver
-
-        resolver = CondaResolver()
+    resolver = resolver_for(settings.engine, asked.spec.conda)
     try:
         return _with_reason(resolver.resolve(question, report), asked.spec, settings)
     except AnotherPython as other:
@@ -461,7 +456,7 @@ def _resolve(asked: Asked, settings: Settings, wanted: target.Target, indexes: I
             repairs=(*asked.repairs, other.notice),
             settings=settings.having(deny_repair=(*settings.deny_repair, *PYTHON_REPAIRS)),
         )
-        lock = resolver_for(settings.engine).resolve(question, report)
+        lock = resolver.resolve(question, report)
         lock = replace(lock, origin=replace(lock.origin, spec_digest=asked.spec.digest()))
         return _with_reason(lock, asked.spec, settings)
 

@@ -9,7 +9,8 @@ from datetime import datetime
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from envbuild.conda_env import entries, read_conda_spec
+from envbuild.conda.part import entries
+from envbuild.conda_env import read_conda_spec
 from envbuild.document import Node
 from envbuild.errors import Place, SpecError
 from envbuild.model import Model, Notice

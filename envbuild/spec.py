@@ -26,8 +26,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from envbuild import document, flavors
-from envbuild.conda.part import CondaPart, conda_part
-from envbuild.conda_env import conda_demands, entries, index_names
+from envbuild.conda.part import CondaPart, conda_part, entries
+from envbuild.conda_env import conda_demands, index_names
 from envbuild.document import Node
 from envbuild.errors import Place, SpecError
 from envbuild.lock import Change

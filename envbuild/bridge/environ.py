@@ -12,7 +12,6 @@ from types import MappingProxyType
 from typing import Final
 
 from envbuild.conda import activation
-from envbuild.conda.activation import Activation
 from envbuild.model import Notice
 from envbuild.settings import check_variable
 
@@ -84,7 +83,7 @@ def worker_environ(
     """
     known = os.environ if host is None else host
     prefix = python.parent.parent
-    active = activation.kept(prefix) or Activation()
+    active = activation.kept(prefix)
     for name in (*pass_env, *set_env):
         check_variable(name, "the worker's environment")
     variables = {

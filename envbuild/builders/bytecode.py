@@ -212,14 +212,13 @@ def _others(order: Order, found: Sequence[Distribution]) -> Iterator[Distributio
     """What is no distribution's: uv's own hook, which every start imports; in a conda prefix, the standard library too."""
     claimed = {path for one in found for path in one.files}
     # conda's older packages say by an egg-info what they are, and nothing of their files.
-    below = "*.py" if order.lock.conda is None else "**/*.py"
-    there = [
-        path.relative_to(order.place).as_posix() for path in order.place.glob(f"lib/python*/site-packages/{below}")
-    ]
-    yield Distribution(name="", version="", files={path: "" for path in there if path not in claimed})
+    pattern = "lib/python*/site-packages/*.py" if order.lock.conda is None else "lib/python*/**/*.py"
+    there = [path.relative_to(order.place).as_posix() for path in order.place.glob(pattern)]
+    site = {path: "" for path in there if "/site-packages/" in path and path not in claimed}
+    yield Distribution(name="", version="", files=site)
     if order.lock.conda is not None:
-        library = (path.relative_to(order.place).as_posix() for path in order.place.glob("lib/python*/**/*.py"))
-        yield Distribution(name="", version="", files={path: "" for path in library if "/site-packages/" not in path})
+        library = {path: "" for path in there if "/site-packages/" not in path}
+        yield Distribution(name="", version="", files=library)
 
 
 def _digest(order: Order, distribution: Distribution) -> str:

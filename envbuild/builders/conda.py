@@ -125,9 +125,11 @@ class CondaBuilder(VirtualenvBuilder):
 
 def _damaged(order: Order, others: Iterable[str]) -> frozenset[str]:
     """Of the files that are not as conda's packages have them, those that pip's packages have not brought."""
+    # Byte code is ours. For the rest the records of pip's packages must be read, and mostly there is none.
+    if not (found := frozenset(path for path in others if not path.endswith(".pyc"))):
+        return found
     names = {package.name for package in order.lock.packages}
-    brought = {path for one in distributions(order.place) if one.name in names for path in one.files}
-    return frozenset(path for path in others if not path.endswith(".pyc") and path not in brought)
+    return found.difference(*(one.files for one in distributions(order.place) if one.name in names))
 
 
 class _CondaInstaller(UvInstaller):

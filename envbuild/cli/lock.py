@@ -53,7 +53,7 @@ def command(model: Path, target: Path | None, form: str | None, **options: Any) 
             "source": locked.source,
             "file": None if target is None else str(target),
         }
-        count = len(locked.lock.packages) + (0 if locked.lock.conda is None else len(locked.lock.conda.packages))
+        count = len(locked.lock.installed)
         said = f"{target}: {count} packages, lock hash {locked.lock.hash}"
         output.result(content, text.rstrip("\n") if target is None else said, locked.notices)
 

@@ -82,7 +82,7 @@ def _environ(built: Built) -> dict[str, str]:
 
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_DROPPED_PREFIXES)}
     root = built.environment.path
-    active = activation.kept(root) or activation.Activation()
+    active = activation.kept(root)
     path = os.pathsep.join([str(root / "bin"), *active.path, kept.get("PATH", "/usr/local/bin:/usr/bin:/bin")])
     kept |= active.at_home(kept.get("HOME", "/"))
     # What was compiled is there already, and an environment stays as it was built.

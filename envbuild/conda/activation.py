@@ -80,8 +80,8 @@ def keep(prefix: Path, activation: Activation) -> None:
     write_whole(prefix / FILE, json.dumps(content, indent=1).encode())
 
 
-def kept(prefix: Path) -> Activation | None:
-    """What was kept in a prefix; ``None`` where nothing was: it is no prefix of conda's packages."""
+def kept(prefix: Path) -> Activation:
+    """What was kept in a prefix; an empty one where nothing was: it is no prefix of conda's packages."""
     try:
         content = json.loads((prefix / FILE).read_bytes())
         return Activation(
@@ -90,7 +90,7 @@ def kept(prefix: Path) -> Activation | None:
             home=str(content.get("home", "")),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
+        return Activation()
 
 
 def _named_by_packages(prefix: Path) -> dict[str, str]:

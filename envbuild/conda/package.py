@@ -197,23 +197,8 @@ def file_name(url: str) -> str:
 def from_answer(said: Mapping[str, Any]) -> CondaPackage:
     """A package as :mod:`envbuild.conda.program` says it.
 
-    :raises ValueError: the channel states no sha256 of it.
+    :raises ValueError: the channel states no sha256 of it, or something is not what it should be.
     """
     if said["sha256"] is None:
         raise ValueError(f"the channel states no sha256 of {said['name']} {said['version']}")
-    made = said.get("timestamp")
-    return CondaPackage(
-        name=said["name"],
-        version=said["version"],
-        build=said["build"],
-        build_number=said["build_number"],
-        subdir=said["subdir"],
-        url=said["url"],
-        channel=said["channel"] or "",
-        md5=said["md5"],
-        sha256=said["sha256"],
-        size=said["size"],
-        made=None if made is None else datetime.fromisoformat(made),
-        depends=tuple(said["depends"]),
-        constrains=tuple(said["constrains"]),
-    )
+    return from_entry({**said, "made": said["timestamp"]})

@@ -72,22 +72,39 @@ def conda_part(conda_env: Node | None, *, by_deployer: bool = False) -> CondaPar
     )
 
 
-def _specs(conda_env: Node) -> Iterator[MatchSpec]:
+def entries(conda_env: Node) -> tuple[Node, ...]:
+    """What stands in its ``dependencies``.
+
+    :raises SpecError: that is no list.
+    """
     listed = conda_env.get("dependencies")
     if listed is None:
-        return
+        return ()
     if listed.kind != "sequence":
         raise SpecError("conda.yaml's dependencies are not a list", place=listed.place)
-    for node in listed.elements():
+    return listed.elements()
+
+
+def own_packages(conda_env: Node) -> Iterator[tuple[str, Place]]:
+    """The entries of its ``dependencies`` but for pip's list, each with its place.
+
+    :raises SpecError: something else stands there.
+    """
+    for node in entries(conda_env):
         if node.kind == "mapping" and not node.value.keys() - {"pip"}:
             continue
         if node.kind != "scalar" or node.text is None:
             raise SpecError("this is neither a conda package nor pip's list", place=node.place)
-        text = re.sub(r"(^|\s)#.*$", "", node.text).strip()
+        yield node.text, node.place
+
+
+def _specs(conda_env: Node) -> Iterator[MatchSpec]:
+    for written, place in own_packages(conda_env):
+        text = re.sub(r"(^|\s)#.*$", "", written).strip()
         found = MATCH_SPEC_NAME.match(text)
         if found is None:
-            raise SpecError(f"{redacted(node.text)!r} is no conda package spec", place=node.place)
-        yield MatchSpec(name=found["name"].lower(), text=text, place=node.place)
+            raise SpecError(f"{redacted(written)!r} is no conda package spec", place=place)
+        yield MatchSpec(name=found["name"].lower(), text=text, place=place)
 
 
 def _channels(conda_env: Node) -> tuple[str, ...]:

@@ -117,7 +117,7 @@ async def _solve(request: Json) -> Json:
         gateway=_gateway(request),
         platforms=[request["subdir"], "noarch"],
         virtual_packages=machine,
-        channel_priority=ChannelPriority.Strict if request["strict"] else ChannelPriority.Disabled,
+        channel_priority=ChannelPriority.Strict,
         # It is read as if it were UTC, whatever it says.
         exclude_newer=None if newest is None else datetime.fromisoformat(newest).astimezone(timezone.utc),
         # What was built before conda-build wrote when is older than any model.

@@ -78,7 +78,6 @@ class Solve:
     """The first in priority first."""
     machine: Machine
     exclude_newer: datetime | None = None
-    strict: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +106,6 @@ class Rattler:
             "channels": [[one.name, [without_credentials(url) for url in one.urls]] for one in asked.channels],
             "subdir": asked.machine.subdir,
             "virtual_packages": [list(one) for one in asked.machine.virtual_packages],
-            "strict": asked.strict,
             "exclude_newer": None if asked.exclude_newer is None else asked.exclude_newer.isoformat(),
         }
         answer = self._asked_to_lock(request, report)

@@ -12,7 +12,7 @@ from typing import Any
 from envbuild import document
 from envbuild import target as targets
 from envbuild.conda import channels
-from envbuild.conda.machine import glibc_of, subdir_of
+from envbuild.conda.machine import glibc_of, needing_newer_glibc, subdir_of
 from envbuild.conda.package import CondaHalf, CondaPackage
 from envbuild.conda_lock import OWN, OWN_HASH, VERSION, channel_packages, index_packages
 from envbuild.conda_lock.entry import MAIN, Entry, Manager, read_entry, text_of
@@ -33,7 +33,6 @@ from envbuild.target import Target
 # A package has some 40 for each platform; as many as a file of the size that is read can hold.
 _MAX_NODES = 500_000
 _PYTHON = re.compile(r"(\d+)\.(\d+)(\.\d+)?")
-_GLIBC = re.compile(r"__glibc\s*>=\s*(\d+)\.(\d+)")
 
 
 def read_conda_lock_file(path: Path, target: Target | None) -> Lock:
@@ -163,14 +162,12 @@ def _python(packages: Iterable[CondaPackage], place: Place, here: Target) -> tup
 
 def _check_glibc(packages: Iterable[CondaPackage], target: Target, place: Place) -> None:
     """Refuse what needs a newer C library: nothing else of virtual packages is held against a lock."""
-    for package in packages:
-        for need in map(_GLIBC.match, package.depends):
-            if need is not None and (int(need[1]), int(need[2])) > glibc_of(target):
-                raise LockStale(
-                    f"{package.name} {package.version} needs glibc {need[1]}.{need[2]}, and {target} is wanted",
-                    place=place,
-                    hint="lock again for an older glibc",
-                )
+    for package, needed in needing_newer_glibc(packages, glibc_of(target) or "0"):
+        raise LockStale(
+            f"{package.name} {package.version} needs glibc {needed}, and {target} is wanted",
+            place=place,
+            hint="lock again for an older glibc",
+        )
 
 
 def _entries(root: Node, subdir: str) -> tuple[Entry, ...]:

@@ -171,7 +171,7 @@ def _labels(order: EnvironmentOrder, marker: Marker) -> dict[str, str]:
         "envbuild.manifest": marker.manifest,
         "envbuild.python": ground.python.version,
     }
-    brought = {} if lock.conda is None else lock.conda.provides
+    brought = lock.provided
     names = ("mlflow", "mlflow-skinny")
     mlflow = next((found for name in names if (found := lock.version_of(name) or brought.get(name))), None)
     return labels if mlflow is None else {**labels, "envbuild.mlflow-version": mlflow}

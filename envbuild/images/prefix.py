@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from packaging.version import Version
-
 from envbuild import pipeline
 from envbuild.builders import conda
 from envbuild.conda.installed import FOLDER
+from envbuild.conda.machine import glibc_of, needing_newer_glibc
 from envbuild.conda.package import CondaHalf, CondaPackage, file_name
 from envbuild.conda.running import Rattler
 from envbuild.errors import BaseImageUnusable
@@ -66,21 +65,15 @@ def check_libc(lock: Lock, base: Base, facts: Facts) -> None:
 
     :raises BaseImageUnusable: it is older.
     """
-    found = re.match(r"manylinux_(\d+)_(\d+)_", facts.platform)
-    if lock.conda is None or found is None:
+    there = glibc_of(replace(lock.target, platform=facts.platform))
+    if lock.conda is None or there is None:
         return
-    there = Version(f"{found[1]}.{found[2]}")
-    for package in lock.conda.packages:
-        for needed in (match[1] for need in package.depends if (match := _LIBC.match(need))):
-            if Version(needed) > there:
-                raise BaseImageUnusable(
-                    f"the conda package {package.name} {package.version} needs glibc {needed}, and {base.reference} "
-                    f"has {there}",
-                    hint="--base-image names a newer one",
-                )
-
-
-_LIBC = re.compile(r"__glibc\s+>=\s*(\d+(?:\.\d+)*)")
+    for package, needed in needing_newer_glibc(lock.conda.packages, there):
+        raise BaseImageUnusable(
+            f"the conda package {package.name} {package.version} needs glibc {needed}, and {base.reference} "
+            f"has {there}",
+            hint="--base-image names a newer one",
+        )
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ def _unmet(lock: Lock, spec: EnvironmentSpec, settings: Settings) -> Iterator[st
     if spec.python.source == "override" and lock.python != spec.python.text and not moved:
         yield f"it is for Python {lock.python}, --python says {spec.python.text}"
     environment = lock.target.marker_environment(lock.python)
-    provided = {} if lock.conda is None else lock.conda.provides
+    provided = lock.provided
     for demand in (*spec.demands, *spec.constraints):
         if demand.origin == "override" and demand.name is not None and demand.applies(environment):
             if demand.name in provided:
@@ -68,7 +68,7 @@ def unused(lock: Lock, spec: EnvironmentSpec, settings: Settings) -> tuple[Notic
 
 
 def _unused(lock: Lock, spec: EnvironmentSpec, settings: Settings) -> Iterator[Notice]:
-    had = {package.name for package in lock.packages} | (set() if lock.conda is None else lock.conda.provides.keys())
+    had = {package.name for package in lock.packages} | lock.provided.keys()
     bounds: dict[str, list[Demand]] = {}
     for bound in spec.constraints:
         if bound.origin == "override" and bound.place is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from envbuild.conda.part import CondaPart
 from envbuild.lock import Lock
 from envbuild.progress import Report
 from envbuild.question import Question
@@ -21,8 +22,15 @@ class Resolver(Protocol):
         ...
 
 
-def resolver_for(engine: Engine) -> Resolver:
-    """The engine of that name."""
+def resolver_for(engine: Engine, conda: CondaPart | None = None) -> Resolver:
+    """The engine of that name.
+
+    :param conda: what is to come from channels: what stands on top of that is one engine's alone.
+    """
+    if conda is not None:
+        from envbuild.resolvers.conda import CondaResolver
+
+        return CondaResolver(conda)
     if engine == "pip":
         from envbuild.resolvers.pip import PipResolver
 

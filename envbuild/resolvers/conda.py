@@ -27,17 +27,18 @@ from envbuild.settings import Settings
 class CondaResolver:
     """Answers questions whose spec asks for conda packages."""
 
+    def __init__(self, part: CondaPart) -> None:
+        """:param part: what is asked of channels."""
+        self._part = part
+
     def resolve(self, question: Question, report: Report) -> Lock:
         """See :class:`envbuild.resolvers.Resolver`."""
-        part = question.spec.conda
-        if part is None:
-            return UvResolver().resolve(question, report)
         if question.settings.engine == "pip":
             raise UsageError(
                 "pip is to resolve, and what stands on top of conda packages is resolved by uv",
                 hint=f"--engine uv or auto; {MAP_HINT}",
             )
-        half = self.half(question, part, report)
+        half = self.half(question, report)
         provided = half.provides
         # What conda brings need not be asked for; that it is of the version that pip's half wants, uv's constraints say.
         try:
@@ -47,9 +48,9 @@ class CondaResolver:
         origin = replace(lock.origin, engine="conda and uv", spec_digest=question.spec.digest())
         return replace(lock, python=_python(half), conda=half, origin=origin)
 
-    def half(self, question: Question, part: CondaPart, report: Report) -> CondaHalf:
+    def half(self, question: Question, report: Report) -> CondaHalf:
         """What comes from channels."""
-        settings = question.settings
+        settings, part = question.settings, self._part
         mirrors = dict(settings.conda_mirror)
         found = channels.channels_of(part.channels, (spec.text for spec in part.specs), mirrors)
         _check_policy(found, part, settings)

@@ -293,8 +293,7 @@ def _names(value: Any, said_by: str) -> tuple[str, ...]:
 
 def _variables(value: Any, said_by: str) -> tuple[tuple[str, str], ...]:
     """Variables: a mapping, pairs, or texts such as ``NAME=VALUE``."""
-    if isinstance(value, str):
-        raise UsageError(f"{said_by} is one text where a list of NAME=VALUE is wanted", hint="put it into a list")
+    _refuse_one_text(value, said_by, "NAME=VALUE")
     given = value.items() if isinstance(value, Mapping) else value
     pairs = dict(_variable_of(one, said_by) for one in given)
     for name, text in pairs.items():
@@ -319,33 +318,41 @@ def _variable_of(one: Any, said_by: str) -> tuple[str, str]:
 
 def _mirrors(value: Any, said_by: str) -> tuple[tuple[str, str], ...]:
     """Channels and the URLs in their place: pairs, or texts such as ``conda-forge=https://…``."""
-    if isinstance(value, str):
-        raise UsageError(f"{said_by} is one text where a list of CHANNEL=URL is wanted", hint="put it into a list")
-    pairs = []
-    for one in value:
-        # A channel's own URL may hold an equals sign; the mirror's begins behind the last one before its scheme.
-        found = one if isinstance(one, tuple) else re.fullmatch(r"(.+?)=((?:https?|file)://.+)", str(one))
-        if found is None:
-            raise UsageError(f"{said_by} has something that is not CHANNEL=URL", hint="write conda-forge=https://…")
-        name, url = found if isinstance(found, tuple) else found.groups()
-        pairs.append((str(name).rstrip("/"), _url(url, said_by)))
-    return tuple(pairs)
+    # A channel's own URL may hold an equals sign; the mirror's begins behind the last one before its scheme.
+    pairs = _pairs(
+        value, said_by, "CHANNEL=URL", r"(.+?)=((?:https?|file)://.+)", hint="write conda-forge=https://…", secret=True
+    )
+    return tuple((name.rstrip("/"), _url(url, said_by)) for name, url in pairs)
 
 
 def _virtual_packages(value: Any, said_by: str) -> tuple[tuple[str, str], ...]:
     """conda's virtual packages: pairs, or texts such as ``__glibc=2.17``."""
-    if isinstance(value, str):
-        raise UsageError(f"{said_by} is one text where a list of __NAME=VERSION is wanted", hint="put it into a list")
+    hint = "write __glibc=2.17 or __cuda=11.2"
+    return tuple(_pairs(value, said_by, "__NAME=VERSION", r"(__[a-z0-9_]+)=(\d[\w.]*)", hint=hint))
+
+
+def _pairs(
+    value: Any, said_by: str, form: str, pattern: str, *, hint: str, secret: bool = False
+) -> list[tuple[str, str]]:
+    """Pairs, or texts that a pattern takes apart.
+
+    :param secret: what is wrong is not shown, since it may hold one.
+    """
+    _refuse_one_text(value, said_by, form)
     pairs = []
     for one in value:
-        found = one if isinstance(one, tuple) else re.fullmatch(r"(__[a-z0-9_]+)=(\d[\w.]*)", str(one))
+        found = one if isinstance(one, tuple) else re.fullmatch(pattern, str(one))
         if found is None:
-            raise UsageError(
-                f"{said_by} has {one!r}, which is not __NAME=VERSION", hint="write __glibc=2.17 or __cuda=11.2"
-            )
-        name, version = found if isinstance(found, tuple) else found.groups()
-        pairs.append((str(name), str(version)))
-    return tuple(pairs)
+            shown = "something that" if secret else f"{one!r}, which"
+            raise UsageError(f"{said_by} has {shown} is not {form}", hint=hint)
+        name, text = found if isinstance(found, tuple) else found.groups()
+        pairs.append((str(name), str(text)))
+    return pairs
+
+
+def _refuse_one_text(value: Any, said_by: str, form: str) -> None:
+    if isinstance(value, str):
+        raise UsageError(f"{said_by} is one text where a list of {form} is wanted", hint="put it into a list")
 
 
 _CONVERSIONS: Mapping[str, Callable[[Any, str], Any]] = {

@@ -8,6 +8,7 @@ from pathlib import Path
 from packaging.version import InvalidVersion, Version
 
 from envbuild.conda.installed import FOLDER, InstalledPackage, installed
+from envbuild.lock import Lock
 from envbuild.store.lockfile import PYLOCK, kept_lock
 from envbuild.store.manifest import MANIFEST, Finding, Manifest, differences, digest_of
 from envbuild.store.marker import MARKER, Marker, read_marker
@@ -29,11 +30,12 @@ def findings(place: Path) -> list[Finding]:
         of_conda = list(installed(place))
     except ValueError as error:
         return [Finding("changed", FOLDER, str(error)), *differences(place, manifest)]
+    lock = kept_lock(place)
     brought = {name for package in of_conda for name in package.distributions}
-    locked = set() if (lock := kept_lock(place)) is None else {package.name for package in lock.packages}
+    locked = set() if lock is None else {package.name for package in lock.packages}
     found = [one for one in distributions(place) if one.name not in brought or one.name in locked]
     return [
-        *_against_lock(place, marker, found, of_conda),
+        *_against_lock(lock, marker, found, of_conda),
         *_against_records(manifest, found),
         *_against_conda_meta(manifest, of_conda),
         *differences(place, manifest),
@@ -49,10 +51,9 @@ def _manifest(place: Path, marker: Marker) -> Manifest | None:
 
 
 def _against_lock(
-    place: Path, marker: Marker, found: Iterable[Distribution], of_conda: Iterable[InstalledPackage]
+    lock: Lock | None, marker: Marker, found: Iterable[Distribution], of_conda: Iterable[InstalledPackage]
 ) -> Iterator[Finding]:
     """What is installed, as the disk says now, against the lock."""
-    lock = kept_lock(place)
     if lock is None or lock.hash != marker.lock_hash:
         yield Finding("changed", PYLOCK, "is not the lock that the environment was built from")
         return
