@@ -9,7 +9,7 @@ from datetime import datetime
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from envbuild.conda.part import entries
+from envbuild.conda.part import entries, spec_name
 from envbuild.conda_env import read_conda_spec
 from envbuild.document import Node
 from envbuild.errors import Place, SpecError
@@ -82,9 +82,10 @@ def _pythons_stated(
             raise SpecError("python is not a version", place=node.place)
         yield _stated(node.text, node.place, PYTHON_ENV)
     for entry in entries(conda_env) if conda_env is not None else ():
-        if entry.kind == "scalar" and entry.text is not None:
+        # The others are read by whoever installs them: what a channel understands, an index need not.
+        if entry.kind == "scalar" and entry.text is not None and spec_name(entry.text) == "python":
             spec = read_conda_spec(entry.text, entry.place)
-            if spec.name == "python" and spec.version:
+            if spec.version:
                 demand = PythonDemand(text=str(spec.specifier), place=entry.place, source=CONDA_ENV)
                 yield replace(demand, text=_exact_python(spec.specifier) or str(spec.specifier)), spec.specifier
     said = model.pyfunc.python_version

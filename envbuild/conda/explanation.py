@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from envbuild.conda.part import MATCH_SPEC_NAME
+from envbuild.conda.part import spec_name
 
 # What it says before and behind what it is about; each has one meaning.
 _PHRASES = (
@@ -99,10 +99,5 @@ def _completed(end: str, specs: Sequence[str], virtual_packages: Mapping[str, st
     need, name = found["need"], found["name"]
     if name.startswith("__"):
         return f"{need}, and the machine has {virtual_packages.get(name, 'none')}"
-    asked = next((spec for spec in specs if _name_of(spec) == name and spec.lower() != name), None)
+    asked = next((spec for spec in specs if spec_name(spec) == name and spec.lower() != name), None)
     return end if asked is None else f"{need}, and {asked} is asked for"
-
-
-def _name_of(spec: str) -> str:
-    found = MATCH_SPEC_NAME.match(spec)
-    return "" if found is None else found["name"].lower()

@@ -13,7 +13,7 @@ from envbuild.redaction import redacted, without_credentials
 DEFAULTS, NO_DEFAULTS = "defaults", "nodefaults"
 # What a plain virtualenv has as well.
 _PLAIN = ("python", "pip")
-MATCH_SPEC_NAME = re.compile(r"^(?:[^\s\[]*::)?(?P<name>[A-Za-z0-9_.\-*]+)")
+_SPEC_NAME = re.compile(r"^(?:[^\s\[]*::)?(?P<name>[A-Za-z0-9_.\-*]+)")
 # conda's own word for the Python that pip has no build of, and whatever stands behind it.
 _BARE = re.compile(r"^(?:[^\s\[]*::)?pip\s*$")
 
@@ -85,6 +85,12 @@ def entries(conda_env: Node) -> tuple[Node, ...]:
     return listed.elements()
 
 
+def spec_name(text: str) -> str:
+    """Which package a match spec is about; nothing where it is none."""
+    found = _SPEC_NAME.match(text.strip())
+    return "" if found is None else found["name"].lower()
+
+
 def own_packages(conda_env: Node) -> Iterator[tuple[str, Place]]:
     """The entries of its ``dependencies`` but for pip's list, each with its place.
 
@@ -101,10 +107,10 @@ def own_packages(conda_env: Node) -> Iterator[tuple[str, Place]]:
 def _specs(conda_env: Node) -> Iterator[MatchSpec]:
     for written, place in own_packages(conda_env):
         text = re.sub(r"(^|\s)#.*$", "", written).strip()
-        found = MATCH_SPEC_NAME.match(text)
-        if found is None:
+        name = spec_name(text)
+        if not name:
             raise SpecError(f"{redacted(written)!r} is no conda package spec", place=place)
-        yield MatchSpec(name=found["name"].lower(), text=text, place=place)
+        yield MatchSpec(name=name, text=text, place=place)
 
 
 def _channels(conda_env: Node) -> tuple[str, ...]:

@@ -13,6 +13,8 @@ from room import Room, named
 from envbuild.conda.part import conda_part
 from envbuild.document import read
 from envbuild.errors import SpecError
+from envbuild.model import read_model
+from envbuild.spec import read_spec
 
 VERSIONS = ("1.0", "1.2", "1.2.3", "1.10", "2.0", "2.0.1")
 
@@ -74,18 +76,25 @@ def full_channel(own_channel: Channel) -> Channel:
         ("own::name=1.2", "1.2.3", "mkl_7"),
         ("own/linux-64::name=1.2", "1.2.3", "mkl_7"),
         ("name[channel=own,version=1.2]", "1.2", "py38_1"),
+        ("URL::name=1.2", "1.2.3", "mkl_7"),
+        ("name[channel='URL',version=1.2]", "1.2", "py38_1"),
         ("name[subdir=linux-64]", "2.0.1", "py38_5"),
     ],
 )
 def test_a_spec_is_solved_to_the_right_package(
     full_channel: Channel, room: Room, tmp_path: Path, spec: str, version: str, build: str
 ) -> None:
-    """Read from a conda.yaml, as a model has it."""
-    place = tmp_path / "conda.yaml"
+    """Read from a model's conda.yaml."""
+    spec = spec.replace("URL", full_channel.url)
     quoted = spec if "#" in spec else json.dumps(spec)
-    place.write_text(f"channels: [own, nodefaults]\ndependencies:\n- python=3.8\n- {quoted}\n")
-    part = conda_part(read(place))
+    (tmp_path / "MLmodel").write_text(
+        "flavors:\n  python_function:\n    loader_module: own.loader\n    env: conda.yaml\n"
+    )
+    (tmp_path / "conda.yaml").write_text(f"channels: [own, nodefaults]\ndependencies:\n- python=3.8.5\n- {quoted}\n")
+    asked = read_spec(read_model(tmp_path), conda=True)
+    part = asked.conda
     assert part is not None
+    assert asked.python.text == "3.8.5"
     own = next(one for one in part.specs if one.name != "python")
     found = room.solve(own.text, channels=part.channels, conda_mirror=[f"own={full_channel.url}"])
     assert [(one.name, one.version, one.build) for one in found] == [(own.name, version, build)]
