@@ -246,7 +246,7 @@ def test_the_lock_does_not_depend_on_the_patch_release_that_resolves(kit: Kit, m
     for interpreter in (here, other):
         settings = kit.settings()
         asked = pipeline.ask(make_model(pip=["alpha", "beta"], python="3.8.5"), settings)
-        indexes, _ = pipeline._indexes(asked.spec, settings)
+        indexes, _ = pipeline.asked_indexes(asked.spec, settings)
         question = Question(
             spec=asked.spec,
             target=target.here("3.8.5"),

@@ -196,7 +196,7 @@ def test_the_environment_is_read_where_the_table_of_readers_says_and_nowhere_els
     assert reading == {
         "settings/__init__.py",  # ENVBUILD_*
         "settings/serving.py",  # likewise
-        "pipeline.py",  # the variables that the deployer lets a model's files name
+        "pipeline/asking.py",  # the variables that the deployer lets a model's files name
         "indexes.py",  # NETRC
         "conda/running.py",  # what py-rattler is given: proxies, certificates
         "uv.py",  # what uv is given: PATH, proxies, certificates

@@ -1,0 +1,33 @@
+"""The way of the data, one function an arrow:
+
+model → spec → (override) → lock → environment → worker → predictions
+"""
+
+from __future__ import annotations
+
+from envbuild.pipeline.asking import ask
+from envbuild.pipeline.building import build, python_brought
+from envbuild.pipeline.locking import known_lock, lock
+from envbuild.pipeline.looking import inspect
+from envbuild.pipeline.running import absent_variables, keep, start, worker
+from envbuild.pipeline.sources import asked_indexes, channels_of, indexes_of
+from envbuild.pipeline.stages import Asked, Built, Locked
+
+__all__ = [
+    "Asked",
+    "Built",
+    "Locked",
+    "absent_variables",
+    "ask",
+    "asked_indexes",
+    "build",
+    "channels_of",
+    "indexes_of",
+    "inspect",
+    "keep",
+    "known_lock",
+    "lock",
+    "python_brought",
+    "start",
+    "worker",
+]

@@ -1,0 +1,73 @@
+"""Whether a lock file is one for a model as the deployer has it."""
+
+from __future__ import annotations
+
+from envbuild import asof, lock_files, staleness, target
+from envbuild.errors import (
+    LockMissing,
+    LockStale,
+)
+from envbuild.lock import Lock
+from envbuild.model import Notice
+from envbuild.override import effects
+from envbuild.pipeline.asking import from_channels
+from envbuild.pipeline.stages import Asked, Locked
+from envbuild.settings import Settings
+
+
+def lock_file(
+    asked: Asked, settings: Settings, wanted: target.Target
+) -> tuple[Locked | None, tuple[Notice, ...]] | None:
+    """The lock file that was named, or the one beside MLmodel; a stale one of the latter kind is a notice."""
+    path = settings.lock or lock_files.beside(asked.model.path, with_conda=asked.spec.conda is not None)
+    if settings.lock is None and settings.update:
+        return None
+    if path is None:
+        return _unwanted(asked)
+    if not path.is_file():
+        raise LockMissing(f"there is no lock at {path}", hint=f"envbuild lock {asked.model.path} -o {path} makes one")
+
+    try:
+        found = lock_files.read_lock_file(path, asked.spec.python.text, wanted)
+        reasons = (
+            *(_reasons_of_form(found, settings)),
+            *staleness.reasons_against(found, asked.spec),
+            *effects.unmet(found, asked.spec, settings),
+            *(_reasons_of_date(found, settings) if settings.lock is None else ()),
+        )
+        if reasons:
+            raise LockStale(
+                f"the lock {path} does not fit the model: {'; '.join(reasons)}",
+                hint="lock again with envbuild lock --update, or remove it",
+            )
+    except LockStale as error:
+        if settings.lock is not None or settings.locked:
+            raise
+        return None, (Notice(code="lock-stale", message=f"{error.message}; it is not used", place=error.place),)
+    return Locked(asked=asked, lock=found, source=str(path), notices=asked.spec.notices), ()
+
+
+def _unwanted(asked: Asked) -> tuple[None, tuple[Notice, ...]] | None:
+    """A lock beside MLmodel that has conda packages, where none are wanted."""
+    path = asked.model.path / lock_files.CONDA_LOCK
+    if asked.spec.conda is not None or not path.is_file():
+        return None
+    message = f"the lock {path} is not used: no conda packages are taken from channels here (docs/lock.md)"
+    return None, (Notice(code="lock-stale", message=message),)
+
+
+def _reasons_of_form(lock: Lock, settings: Settings) -> tuple[str, ...]:
+    """Why a lock cannot be used where conda packages are taken from the index."""
+    if lock.conda is None or from_channels(settings):
+        return ()
+    if settings.conda_packages == "map":
+        return ("it has conda packages, and --conda-packages map takes none",)
+    return ("it has conda packages, and envbuild[conda] is not installed",)
+
+
+def _reasons_of_date(lock: Lock, settings: Settings) -> tuple[str, ...]:
+    """Why a lock that lies in the model does not fit the date that the deployer gives."""
+    wanted = asof.stated(settings.as_of)
+    if settings.as_of == "created" or wanted == lock.origin.as_of:
+        return ()
+    return (f"it was locked as of {lock.origin.as_of or 'a date it does not say'}, --as-of is {settings.as_of}",)
