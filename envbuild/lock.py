@@ -286,10 +286,13 @@ _SOURCES: Mapping[Kind, str] = {
 def check_target(lock: Lock, target: Target, place: Place | None = None) -> None:
     """Refuse a lock for another target, unless a repair moved it there: that it did is in the lock.
 
+    One for an older C library is none for another: what it holds is installed here as well.
+
     :raises LockStale: it is for another.
     """
     moved = any(notice.code in PYTHON_REPAIRS for notice in lock.origin.notices)
-    if lock.target != target and not (moved and lock.target.platform == target.platform):
+    of_python = moved or lock.target.python == target.python
+    if not (of_python and target.installs(lock.target.platform)):
         raise LockStale(
             f"the lock is for {lock.target}; {target} is wanted",
             place=place,

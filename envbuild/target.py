@@ -41,6 +41,10 @@ class Target:
         known = max((minor for minor in _UV_KNOWS if minor <= int(match[1])), default=None)
         return None if known is None else f"{match[2]}-manylinux_2_{known}"
 
+    def installs(self, platform_tag: str) -> bool:
+        """Whether a machine of this target installs what was chosen for one whose newest platform tag that is."""
+        return platform_tag == self.platform or platform_tag in _platforms_of(self.platform)
+
     def tags(self) -> Sequence[Tag]:
         """The tags of wheels that can be installed, best first."""
         platforms = list(platform_tags())
@@ -68,6 +72,29 @@ class Target:
 _UV_KNOWS = (17, 28, *range(31, 41))
 # The older names of some policies (PEP 600).
 _ALIASES = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
+
+
+# As Docker names a machine's kind, and as conda does.
+_MACHINES = {
+    "linux/amd64": "x86_64",
+    "linux/arm64": "aarch64",
+    "linux-64": "x86_64",
+    "linux-aarch64": "aarch64",
+}
+# What is said where nothing is known of the machine but its kind: of the Linux releases that are still maintained, all
+# have that glibc.
+_USUAL_GLIBC = 28
+
+
+def platform_named(text: str) -> str | None:
+    """The newest platform tag of a machine that is named by its kind (``linux/arm64``, ``linux-aarch64``) or by that tag.
+
+    ``None`` where nothing can be locked for it from here: its wheels' tags must be those of glibc 2.17 or later.
+    """
+    if (machine := _MACHINES.get(text)) is not None:
+        return f"manylinux_2_{_USUAL_GLIBC}_{machine}"
+    match = re.fullmatch(r"manylinux_2_(\d{1,3})_(x86_64|aarch64)", text)
+    return text if match is not None and int(match[1]) >= min(_UV_KNOWS) else None
 
 
 def _platforms_of(newest: str) -> Iterator[str]:

@@ -23,9 +23,14 @@ if TYPE_CHECKING:
     type=click.Choice(["pylock", "conda-lock", "requirements"]),
     help="pylock.toml (PEP 751; the default), conda-lock.yml (the default with conda packages), or pip's hashed lines.",
 )
+@click.option(
+    "--platform",
+    metavar="linux/ARCH|TAG",
+    help="Lock for another machine than this one: linux/arm64, or a platform tag such as manylinux_2_17_x86_64.",
+)
 @lock_options
 @output_options
-def command(model: Path, target: Path | None, form: str | None, **options: Any) -> None:
+def command(model: Path, target: Path | None, form: str | None, platform: str | None, **options: Any) -> None:
     """Lock MODEL's environment as of the day it was made, and print the lock.
 
     The lock is kept in the store and used by every later command for this model. With -o it is written to a file;
@@ -38,12 +43,13 @@ def command(model: Path, target: Path | None, form: str | None, **options: Any) 
     with open_output(options, "lock") as output:
         wanted = _form(target, form)
         check_target(target)
+        wanted_platform = _platform(platform)
         settings = settings_from(options)
         asked = pipeline.ask(model, settings)
         output.notices(asked.spec.notices)
         if wanted is not None and settings.lock is None:
             lock_files.check_form(wanted, with_conda=asked.spec.conda is not None)
-        locked = pipeline.lock(asked, settings, output.report)
+        locked = pipeline.lock(asked, settings, output.report, wanted_platform)
         output.notices(locked.notices)
         text = _text(locked.lock, wanted)
         if target is not None:
@@ -66,6 +72,19 @@ def _text(lock: Lock, form: str | None) -> str:
         lock_files.check_form(form, with_conda=lock.conda is not None)
         return write_requirements(lock)
     return lock_files.text_of(lock, lock_files.form_of(lock) if form is None else form)
+
+
+def _platform(named: str | None) -> str | None:
+    from envbuild.errors import UsageError
+    from envbuild.target import platform_named
+
+    if named is None or (tag := platform_named(named)) is not None:
+        return None if named is None else tag
+    raise UsageError(
+        f"--platform is {named!r}",
+        hint="write linux/amd64, linux/arm64, or the newest platform tag that the machine installs, of glibc 2.17 or later: "
+        "manylinux_2_28_aarch64",
+    )
 
 
 def _form(target: Path | None, form: str | None) -> str | None:

@@ -51,13 +51,19 @@ def channels_of(named: Iterable[str], specs: Iterable[str], mirrors: Mapping[str
 
 def unknown(channels: Iterable[Channel], mirrors: Mapping[str, str]) -> tuple[str, ...]:
     """Of channels, those that are neither had from the owners of conda's two nor from where the deployer says."""
-    of_deployer = {without_credentials(url).rstrip("/") for url in mirrors.values()}
+    return tuple(channel.name for channel in channels if not all(is_known(url, mirrors) for url in channel.urls))
 
-    def is_known(url: str) -> bool:
-        plain = without_credentials(url).rstrip("/")
-        return plain in of_deployer or plain.startswith((f"{ALIAS}/", f"{_ANACONDA}/"))
 
-    return tuple(channel.name for channel in channels if not all(map(is_known, channel.urls)))
+def is_known(url: str, mirrors: Mapping[str, str]) -> bool:
+    """Whether a URL lies with the owners of conda's two channels, or where the deployer says.
+
+    :param url: of a channel, or of a package as it is fetched.
+    """
+    plain = without_credentials(url).rstrip("/")
+    of_deployer = (without_credentials(mirror).rstrip("/") for mirror in mirrors.values())
+    return plain.startswith((f"{ALIAS}/", f"{_ANACONDA}/")) or any(
+        plain == own or plain.startswith(f"{own}/") for own in of_deployer
+    )
 
 
 def spec_for(text: str, channels: Iterable[Channel], mirrors: Mapping[str, str]) -> str:

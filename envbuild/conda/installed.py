@@ -71,3 +71,9 @@ def installed(prefix: Path) -> Iterator[InstalledPackage]:
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{path.name} cannot be read: {error!r}") from error
+
+
+def linking_scripts(prefix: Path) -> tuple[str, ...]:
+    """The packages of a prefix that have a script to be run when they are linked (conda-build's "Link scripts")."""
+    found = (prefix / "bin").glob(".*-post-link.sh")
+    return tuple(sorted(path.name.removeprefix(".").removesuffix("-post-link.sh") for path in found))

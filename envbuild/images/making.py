@@ -7,7 +7,7 @@ import hashlib
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from envbuild import pipeline, system_packages
@@ -163,7 +163,7 @@ def plan(workshop: Workshop, asked: Asked, options: ImageOptions, clock: Clock) 
         found = _base(workshop, locked, options)
         facts = found_out(workshop, found, server, locked.lock.python)
     notices = list(locked.notices)
-    if facts.platform != locked.lock.target.platform:
+    if not replace(locked.lock.target, platform=facts.platform).installs(locked.lock.target.platform):
         notices.append(_other_target(locked, facts.platform))
         with clock.step("lock"):
             locked = pipeline.lock(asked, settings, report, facts.platform)

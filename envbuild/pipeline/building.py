@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from envbuild import faults, target
+from envbuild.environment import Environment
 from envbuild.errors import (
     InterpreterMissing,
     InterpreterNotFound,
@@ -52,8 +53,24 @@ def build(locked: Locked, settings: Settings, report: Report = silent) -> Built:
         lease=handout.lease,
         was_built=was_built,
         seconds=time.monotonic() - began,
-        notices=(*locked.notices, *stale, *_stand_in(handout.environment.interpreter, locked.lock)),
+        notices=(*locked.notices, *stale, *_said_of(handout.environment, locked.lock, was_built=was_built)),
     )
+
+
+def _said_of(environment: Environment, lock: Lock, *, was_built: bool) -> tuple[Notice, ...]:
+    return (*_stand_in(environment.interpreter, lock), *(_not_run(environment, lock) if was_built else ()))
+
+
+def _not_run(environment: Environment, lock: Lock) -> tuple[Notice, ...]:
+    """What to say of conda packages whose own scripts have not been run."""
+    if lock.conda is None or lock.conda.link_scripts:
+        return ()
+    from envbuild.conda.installed import linking_scripts
+
+    if not (packages := linking_scripts(environment.path)):
+        return ()
+    message = f"the scripts that {', '.join(packages)} would run when linked were not run; --link-scripts runs them"
+    return (Notice(code="link-scripts", message=message),)
 
 
 def _stand_in(interpreter: Interpreter, lock: Lock) -> tuple[Notice, ...]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from envbuild import asof, lock_files, staleness, target
+from envbuild.conda import channels
 from envbuild.errors import (
     LockMissing,
     LockStale,
@@ -30,10 +33,10 @@ def lock_file(
     try:
         found = lock_files.read_lock_file(path, asked.spec.python.text, wanted)
         reasons = (
-            *(_reasons_of_form(found, settings)),
+            *_reasons_of_form(found, settings),
             *staleness.reasons_against(found, asked.spec),
             *effects.unmet(found, asked.spec, settings),
-            *(_reasons_of_date(found, settings) if settings.lock is None else ()),
+            *(() if settings.lock is not None else (*_reasons_of_date(found, settings), *_strange(found, settings))),
         )
         if reasons:
             raise LockStale(
@@ -71,3 +74,19 @@ def _reasons_of_date(lock: Lock, settings: Settings) -> tuple[str, ...]:
     if settings.as_of == "created" or wanted == lock.origin.as_of:
         return ()
     return (f"it was locked as of {lock.origin.as_of or 'a date it does not say'}, --as-of is {settings.as_of}",)
+
+
+def _strange(lock: Lock, settings: Settings) -> tuple[str, ...]:
+    """Why a lock that lies in the model, whose maker may be anybody, takes packages from where nobody let it."""
+    if lock.conda is None or settings.model_indexes == "allow":
+        return ()
+    mirrors = dict(settings.conda_mirror)
+    fetched = (channels.mirrored(package.url, mirrors) for package in lock.conda.packages)
+    hosts = sorted(
+        {urlsplit(url).netloc or url.rpartition("/")[0] for url in fetched if not channels.is_known(url, mirrors)}
+    )
+    if not hosts:
+        return ()
+    return (
+        f"it takes conda packages from {', '.join(hosts)}, which --model-indexes allow or a --conda-mirror lets it",
+    )

@@ -17,6 +17,7 @@ from envbuild.conda.running import MAP_HINT, Rattler, Solve
 from envbuild.errors import LockError, Unresolvable, UsageError
 from envbuild.indexes import logged_in
 from envbuild.lock import PYTHON_REPAIRS, Lock
+from envbuild.model import Notice
 from envbuild.progress import Report, Step
 from envbuild.question import Question
 from envbuild.redaction import without_credentials
@@ -45,7 +46,8 @@ class CondaResolver:
             lock = UvResolver().resolve(_on_top(question, provided), report)
         except Unresolvable as error:
             raise _both_named(error, half) from error
-        origin = replace(lock.origin, engine="conda and uv", spec_digest=question.spec.digest())
+        notices = (*_of_another_machine(self._part, half.subdir), *lock.origin.notices)
+        origin = replace(lock.origin, engine="conda and uv", spec_digest=question.spec.digest(), notices=notices)
         return replace(lock, python=_python(half), conda=half, origin=origin)
 
     def half(self, question: Question, report: Report) -> CondaHalf:
@@ -98,6 +100,14 @@ def _check_policy(found: Iterable[Channel], part: CondaPart, settings: Settings)
             hint="--model-indexes allow lets a model name any; --conda-mirror CHANNEL=URL says where one is had; "
             + MAP_HINT,
         )
+
+
+def _of_another_machine(part: CondaPart, subdir: str) -> tuple[Notice, ...]:
+    """What to say of a conda.yaml that says which platforms it is for, and not the one that is locked for."""
+    if not part.platforms or subdir in part.platforms:
+        return ()
+    said = f"conda.yaml says that it is for {', '.join(part.platforms)}; it is locked for {subdir}"
+    return (Notice(code="conda-platform", message=said),)
 
 
 def _virtual_packages(settings: Settings) -> tuple[tuple[str, str], ...]:

@@ -183,3 +183,26 @@ def test_explain_goes_by_the_lock_that_is_used(run: Run, model: Path) -> None:
     done = run("explain", model, "--locked", "--offline")
     assert done.returncode == 0, done.stderr
     assert "scikit-learn" in done.stdout
+
+
+def test_a_lock_in_the_model_takes_packages_from_nowhere_that_nobody_let_it(
+    run: Run, model: Path, tmp_path: Path
+) -> None:
+    """Whoever made the model may have written it; one that is named is the deployer's."""
+    path = model / "conda-lock.yml"
+    made = locked(run, model, "-o", path)
+    content = yaml.safe_load(path.read_text())
+    del content["metadata"]["custom_metadata"]
+    entry = next(one for one in content["package"] if one["name"] == "joblib" and one["manager"] == "conda")
+    entry["url"] = "https://elsewhere.invalid/" + "/".join(entry["url"].split("/")[-2:])
+    path.write_text(yaml.safe_dump(content))
+    failed(
+        run("lock", model, "--locked"),
+        4,
+        "lock-stale",
+        "takes conda packages from elsewhere.invalid",
+        "--model-indexes",
+    )
+    assert locked(run, model)["lock_hash"] == made["lock_hash"]
+    assert locked(run, model, "--locked", "--model-indexes", "allow")["source"] == str(path)
+    assert locked(run, model, "--lock", path)["source"] == str(path)

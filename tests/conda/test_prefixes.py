@@ -214,6 +214,9 @@ def test_scripts_of_packages_are_run_where_the_deployer_lets_them_and_the_lock_s
     assert without.locked.lock.hash != with_scripts.locked.lock.hash
     assert not (without.environment.path / "post-link-was-run").exists()
     assert (with_scripts.environment.path / "post-link-was-run").exists()
+    said = {notice.code: notice.message for notice in without.notices}
+    assert "that linked would run" in said["link-scripts"]
+    assert "link-scripts" not in {notice.code for notice in with_scripts.notices}
     assert findings(with_scripts.environment.path) == []
     # A lock alone lets nobody.
     text = lock_files.text_of(with_scripts.locked.lock, "conda-lock")
@@ -405,3 +408,30 @@ def test_a_python_that_the_channel_does_not_have_is_said(kit: Kit, channels: Cha
     with pytest.raises(InterpreterNotFound, match=r"conda-forge has no Python 3\.9") as caught:
         kit.lock(make_model(pip=["alpha"], python="3.9"))
     assert "--python-source auto" in (caught.value.hint or "")
+
+
+def test_a_lock_for_another_machine_is_made_here_and_installed_there_alone(
+    kit: Kit, own_channel: Channel, model_of: Of, tmp_path: Path
+) -> None:
+    arm = "linux-aarch64"
+    own_channel.add(
+        Package(name="python", version="3.8.20", subdir=arm),
+        Package(name="native", build="arm", subdir=arm, depends=("python", "__glibc >=2.28")),
+        Package(name="native", build="here"),
+    )
+    kit.index.add(wheel("beta", "1.0", tag="cp38-cp38-manylinux_2_28_aarch64"))
+    model = model_of("native", pip=["alpha", "beta"], more="platforms: [osx-64]\n")
+    path, environ = tmp_path / "conda-lock.yml", environ_of(kit)
+    done = cli("lock", model, "--platform", arm, "-o", path, environ=environ)
+    assert done.returncode == 0, done.stderr
+    assert (
+        "warning[conda-platform]: conda.yaml says that it is for osx-64; it is locked for linux-aarch64" in done.stderr
+    )
+    text = path.read_text()
+    assert "native-1.0-arm" in text
+    assert "cp38-manylinux_2_28_aarch64.whl" in text
+    older = cli("lock", model, "--platform", "manylinux_2_17_aarch64", environ=environ)
+    assert (older.returncode, "__glibc" in older.stderr) == (4, True), older.stderr
+    done = cli("build", model, "--lock", path, environ=environ)
+    assert (done.returncode, "the lock is for cp38-manylinux_2_28_aarch64" in done.stderr) == (4, True), done.stderr
+    assert not (kit.home / "store" / "v1" / "environments").exists()

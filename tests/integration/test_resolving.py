@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -9,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from kit import Kit, codes, versions
+from kit import Kit, cli, cli_environ, codes, versions
 from local_index import LocalIndex
 from tiny import (
     AFTER,
@@ -471,3 +472,41 @@ def test_a_pyproject_without_backend_is_built_by_setuptools(
     kit.index.add(*build_tools, sdist("alpha", "1.0", files))
     (build,) = kit.lock(make_model(pip=["alpha"])).lock.build
     assert sorted(p.name for p in build.packages) == ["setuptools", "wheel"]
+
+
+@pytest.mark.parametrize("named", ["linux/arm64", "linux-aarch64", "manylinux_2_28_aarch64"])
+def test_a_model_is_locked_for_another_machine(kit: Kit, make_model: MakeModel, tmp_path: Path, named: str) -> None:
+    tags = ("cp38-cp38-manylinux_2_28_aarch64", "cp38-cp38-manylinux_2_17_x86_64")
+    kit.index.add(*(wheel("alpha", "1.0", tag=tag) for tag in tags), wheel("beta", "1.0"))
+    model = make_model(pip=["alpha", "beta; platform_machine == 'aarch64'"], python="3.8.5")
+    environ, path = cli_environ(kit.home, kit.index.url), tmp_path / "pylock.toml"
+    here = cli("lock", model, environ=environ)
+    there = cli("lock", model, "--platform", named, "-o", path, environ=environ)
+    assert (here.returncode, there.returncode) == (0, 0), here.stderr + there.stderr
+    assert [tag in here.stdout for tag in (*tags, "beta-1.0")] == [False, True, False]
+    assert [tag in path.read_text() for tag in (*tags, "beta-1.0")] == [True, False, True]
+    # Kept beside each other: neither is taken for the other.
+    assert cli("lock", model, environ=environ).stdout == here.stdout
+    built = cli("build", model, "--lock", path, environ=environ)
+    assert (built.returncode, f"the lock is for cp38-{tags[0][10:]}" in built.stderr) == (4, True), built.stderr
+
+
+@pytest.mark.parametrize("named", ["osx-64", "linux/riscv64", "manylinux_2_12_x86_64", "win32", "manylinux2014_x86_64"])
+def test_a_machine_that_nothing_can_be_locked_for_is_said(kit: Kit, make_model: MakeModel, named: str) -> None:
+    done = cli("lock", make_model(), "--platform", named, environ=cli_environ(kit.home, kit.index.url))
+    assert (done.returncode, f"--platform is '{named}'" in done.stderr) == (2, True), done.stderr
+
+
+def test_a_lock_for_an_older_c_library_is_one_for_every_newer(kit: Kit, make_model: MakeModel, tmp_path: Path) -> None:
+    kit.index.add(*(wheel("alpha", "1.0", tag=f"cp38-cp38-manylinux_2_{glibc}_x86_64") for glibc in (18, 17)))
+    model, environ = make_model(pip=["alpha"], python="3.8.5"), cli_environ(kit.home, kit.index.url)
+    path = tmp_path / "pylock.toml"
+    made = cli("lock", model, "--platform", "manylinux_2_17_x86_64", "-o", path, environ=environ)
+    assert made.returncode == 0, made.stderr
+    assert "manylinux_2_17" in path.read_text()
+    assert "manylinux_2_18_x86_64.whl" not in path.read_text()
+    built = cli("build", model, "--lock", path, "--json", environ=environ)
+    assert built.returncode == 0, built.stderr
+    assert f"lock hash {json.loads(built.stdout)['lock_hash']}" in made.stdout
+    # It is no answer to what was not asked: without the file, this machine's own is made.
+    assert "manylinux_2_18_x86_64.whl" in cli("lock", model, environ=environ).stdout
