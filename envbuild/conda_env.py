@@ -20,8 +20,7 @@ from envbuild.model import Notice
 from envbuild.redaction import redacted
 from envbuild.requirement import Demand, Origin, Reading, check_numbers, without_comment
 
-# Whatever stands behind the name: no colon, or it would be the address of a package's file.
-_CONDA = re.compile(r"^(?:(?P<channel>\S+)::)?(?P<name>[A-Za-z0-9_.\-]+)\s*(?P<rest>(?!:).*)$")
+_CONDA = re.compile(r"^(?:(?P<channel>\S+)::)?(?P<name>[A-Za-z0-9_.\-]+)\s*(?P<rest>.*)$")
 _BRACKETED_VERSION = re.compile(
     r"""(?:^|[,\s])version\s*=\s*(?P<quote>['"]?)(?P<version>[^'"\]]*?)(?P=quote)\s*(?=[,\]])"""
 )
@@ -63,7 +62,8 @@ def read_conda_spec(text: str, place: Place) -> CondaSpec:
     """
     check_numbers(text, place)
     match = _CONDA.match(without_comment(text))
-    if match is None:
+    # A colon behind the name: the address of a package's file.
+    if match is None or match["rest"].startswith(":"):
         raise SpecError(f"{redacted(text)!r} is no conda package spec", place=place)
     rest, bracket, keywords = match["rest"].partition("[")
     if bracket and not keywords.endswith("]"):
