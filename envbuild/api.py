@@ -106,7 +106,7 @@ def inspect(model: str | Path, **settings: Any) -> Inspection:
     :raises SpecError: what it asks for cannot be understood.
     """
     given = settings_from(settings)
-    return pipeline.inspect(pipeline.ask(model, given), given)
+    return pipeline.inspect(pipeline.ask(model, given, whole=False), given)
 
 
 def lock(model: str | Path, **settings: Any) -> Lock:
@@ -115,7 +115,7 @@ def lock(model: str | Path, **settings: Any) -> Lock:
     :raises LockError: no lock can be made, or not the one that was demanded.
     """
     known = settings_from(settings)
-    return pipeline.lock(pipeline.ask(model, known), known).lock
+    return pipeline.lock(pipeline.ask(model, known, whole=False), known).lock
 
 
 def explain(model: str | Path, package: str | None = None, **settings: Any) -> Explanation:
@@ -128,7 +128,7 @@ def explain(model: str | Path, package: str | None = None, **settings: Any) -> E
     from envbuild.review import explanation
 
     known = settings_from(settings)
-    return explanation.of(pipeline.lock(pipeline.ask(model, known), known), known, package)
+    return explanation.of(pipeline.lock(pipeline.ask(model, known, whole=False), known), known, package)
 
 
 def diff(a: str | Path, b: str | Path, *, model: str | Path | None = None, **settings: Any) -> Difference:

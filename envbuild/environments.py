@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from envbuild import interpreters, pipeline
+from envbuild import interpreters, locations, pipeline
 from envbuild.errors import BuildError, EnvbuildError, EnvironmentInUse, UsageError
 from envbuild.interpreters import Interpreter
 from envbuild.pipeline import Asked, Built, Locked
@@ -34,8 +34,8 @@ def named(text: str, settings: Settings) -> tuple[Kept, ...]:
     :raises ModelError: it is a directory and no model.
     """
     upkeep = Upkeep(Store(settings))
-    if Path(text).is_dir():
-        locked = pipeline.known_lock(pipeline.ask(text, settings), settings)
+    if Path(text).is_dir() or locations.is_elsewhere(text):
+        locked = pipeline.known_lock(pipeline.ask(text, settings, whole=False), settings)
         found = () if locked is None else tuple(one for one in upkeep.listed() if one.lock_hash == locked.lock.hash)
         if not found:
             raise UsageError(

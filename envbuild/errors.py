@@ -14,6 +14,7 @@ without a traceback; ``--json`` prints :meth:`EnvbuildError.to_dict`.
     ├── ModelError                            3  model-invalid
     │   ├── ModelNotFound                     3  model-not-found
     │   ├── ModelUnreadable                   3  model-unreadable
+    │   ├── ModelUnreachable                  3  model-unreachable
     │   └── NoPyfuncFlavor                    3  model-no-pyfunc
     ├── LockError                             4  lock-failed
     │   ├── SpecError                         4  spec-invalid
@@ -182,6 +183,12 @@ class ModelUnreadable(ModelError):
     """A file of the model cannot be read, or is not what its name says."""
 
     code = "model-unreadable"
+
+
+class ModelUnreachable(ModelError):
+    """Whoever has the model does not answer, or does not let us have it."""
+
+    code = "model-unreachable"
 
 
 class NoPyfuncFlavor(ModelError):

@@ -16,6 +16,8 @@ class Inspection:
     """A model and its spec, as the deployer's settings have it."""
 
     model: Model
+    uri: str
+    """How the model was named, without credentials."""
     spec: EnvironmentSpec
     notices: tuple[Notice, ...]
     repairs: tuple[Notice, ...] = ()
@@ -30,6 +32,7 @@ class Inspection:
         model, signature = self.model, self.model.signature
         return {
             "model": {
+                "uri": self.uri,
                 "path": str(model.path),
                 "name": model.name,
                 "flavors": {

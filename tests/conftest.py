@@ -52,6 +52,7 @@ _NEEDS = {
     "tests/server/test_page.py": ("chromium", "chromedriver", "curl"),
     "test_a_channel_s_certificate": ("openssl",),
     "tests/conda/": ("python3.6", "python3.8"),
+    "tests/locations/test_mlflow.py": ("python3.6", "python3.8", "python3.10", "python3.11"),
     "tests/conformance/": ("python3.8", "python3.9", "python3.10", "python3.11"),
     "tests/flavors/": ("python3.8", "cc", "unshare"),
     "tests/flavors/test_every_flavor.py": ("python3.6", "python3.10", "java"),

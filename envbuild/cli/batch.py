@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -41,7 +40,7 @@ _LINE_SECONDS = 10.0
 @worker_options
 @lock_options
 @output_options
-def command(model: Path, sources: tuple[str, ...], target: str, **options: Any) -> None:
+def command(model: str, sources: tuple[str, ...], target: str, **options: Any) -> None:
     """Predict every row of IN with MODEL in its own environment, and write the answers to OUT in the same order.
 
     IN are CSV, JSON Lines or Parquet files of any size, globs in quotes, folders, or - for standard input. OUT is a file,
@@ -55,7 +54,7 @@ def command(model: Path, sources: tuple[str, ...], target: str, **options: Any) 
         asked_for = _options(options)
         plan = places.plan(sources, target, asked_for)
         settings = settings_from(options)
-        asked = pipeline.ask(model, settings)
+        asked = pipeline.ask(model, settings, output.report)
         output.notices((*asked.spec.notices, *(said := working.notices(asked.model))))
         locked = pipeline.lock(asked, settings, output.report)
         built = pipeline.build(locked, settings, output.report)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -15,7 +14,7 @@ from envbuild.cli.output import open_output
 @model_argument
 @lock_options
 @output_options
-def command(model: Path, **options: Any) -> None:
+def command(model: str, **options: Any) -> None:
     """Build MODEL's environment in the store, unless it is there, and print its path.
 
     PATH/bin/python runs Python in it.
@@ -24,7 +23,7 @@ def command(model: Path, **options: Any) -> None:
 
     with open_output(options, "build") as output:
         settings = settings_from(options)
-        asked = pipeline.ask(model, settings)
+        asked = pipeline.ask(model, settings, output.report)
         output.notices(asked.spec.notices)
         locked = pipeline.lock(asked, settings, output.report)
         built = pipeline.build(locked, settings, output.report)

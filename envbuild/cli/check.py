@@ -30,7 +30,7 @@ _NUMBERS = ("tolerance", "absolute_tolerance")
 @worker_options
 @lock_options
 @output_options
-def command(model: Path, target: Path | None, **options: Any) -> int:
+def command(model: str, target: Path | None, **options: Any) -> int:
     """Predict with MODEL in its own environment and in the overridden one, and compare the answers.
 
     The input is the model's own example, or one made from its signature. Without an override it is only seen whether

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -24,7 +23,7 @@ Row = tuple[str, str]
 @click.argument("package", required=False)
 @lock_options
 @output_options
-def command(model: Path, package: str | None, **options: Any) -> None:
+def command(model: str, package: str | None, **options: Any) -> None:
     """Say why PACKAGE is in MODEL's environment in this version; without PACKAGE, one line for each.
 
     Who asked for it and in which line, through whom, what binds it, by which date, repair and override it was decided,
@@ -36,7 +35,7 @@ def command(model: Path, package: str | None, **options: Any) -> None:
 
     with open_output(options, "explain") as output:
         settings = settings_from(options)
-        asked = pipeline.ask(model, settings)
+        asked = pipeline.ask(model, settings, output.report, whole=False)
         locked = pipeline.lock(asked, settings, output.report)
         # The answer itself shows the repairs.
         output.notices(notice for notice in locked.notices if notice.code not in RULES)

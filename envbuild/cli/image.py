@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 @click.option("--sbom", type=click.Path(path_type=Path, dir_okay=False), help="Write the CycloneDX SBOM to a file.")
 @lock_options
 @output_options
-def command(model: Path, **options: Any) -> None:
+def command(model: str, **options: Any) -> None:
     """Make a Docker image of MODEL, with its environment and the HTTP side, and print its name.
 
     docker run -p 8080:8080 IMAGE answers POST /invocations; docker run -i IMAGE predict reads standard input. The
@@ -58,7 +58,7 @@ def command(model: Path, **options: Any) -> None:
         chosen = _options(wanted)
         if push:
             sending.check(chosen.tags, settings)
-        asked = pipeline.ask(model, settings)
+        asked = pipeline.ask(model, settings, output.report)
         output.notices(asked.spec.notices)
         if context is not None:
             _written(making.write_context(asked, settings, chosen, context, output.report), context, output)

@@ -24,8 +24,9 @@ _WIDTH = 100
 @click.command("inspect")
 @model_argument
 @spec_options
+@click.option("--offline", is_flag=True, default=None, help="Never touch the network.")
 @output_options
-def command(model: Path, **options: Any) -> None:
+def command(model: str, **options: Any) -> None:
     """Show what MODEL is, what it asks for and where that is written, what disagrees and what is mended.
 
     Nothing is resolved, built or run. Once the model is locked, what it resolved to is shown too.
@@ -34,7 +35,7 @@ def command(model: Path, **options: Any) -> None:
 
     with open_output(options, "inspect") as output:
         settings = settings_from(options)
-        asked = pipeline.ask(model, settings)
+        asked = pipeline.ask(model, settings, output.report, whole=False)
         found = pipeline.inspect(asked, settings)
         output.notices(found.notices, log_only=not output.as_json)
         output.result(found.to_dict(), _screen(found), found.notices)
@@ -48,6 +49,7 @@ def _screen(found: Inspection) -> str:
         _section(
             "Model",
             [
+                *((("from", found.uri),) if model.path != Path(found.uri).absolute() else ()),
                 ("path", str(model.path)),
                 ("flavors", ", ".join(flavors) or "python_function alone"),
                 ("loader", f"{model.pyfunc.loader_module}, {model.pyfunc.predict_fn}()"),

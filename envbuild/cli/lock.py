@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 )
 @lock_options
 @output_options
-def command(model: Path, target: Path | None, form: str | None, platform: str | None, **options: Any) -> None:
+def command(model: str, target: Path | None, form: str | None, platform: str | None, **options: Any) -> None:
     """Lock MODEL's environment as of the day it was made, and print the lock.
 
     The lock is kept in the store and used by every later command for this model. With -o it is written to a file;
@@ -45,7 +45,7 @@ def command(model: Path, target: Path | None, form: str | None, platform: str | 
         check_target(target)
         wanted_platform = _platform(platform)
         settings = settings_from(options)
-        asked = pipeline.ask(model, settings)
+        asked = pipeline.ask(model, settings, output.report, whole=False)
         output.notices(asked.spec.notices)
         if wanted is not None and settings.lock is None:
             lock_files.check_form(wanted, with_conda=asked.spec.conda is not None)

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-model_argument = click.argument("model", type=click.Path(path_type=Path))
+# A directory, an archive or a URI: which, says envbuild.locations.
+model_argument = click.argument("model")
 
 _OUTPUT = (
     click.option("--json", "as_json", is_flag=True, help="Print the result as JSON (docs/cli.md has the schema)."),

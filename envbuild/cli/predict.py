@@ -68,7 +68,7 @@ class _Source:
 @worker_options
 @lock_options
 @output_options
-def command(model: Path, target: Path | None, **options: Any) -> None:
+def command(model: str, target: Path | None, **options: Any) -> None:
     """Predict with MODEL in its own environment, and print the answer as JSON.
 
     INPUT is a JSON, CSV, JSON Lines, Parquet or Arrow file (compressed where it ends in .gz), or - for standard
@@ -83,8 +83,8 @@ def command(model: Path, target: Path | None, **options: Any) -> None:
     with open_output(options, "predict") as output:
         check_target(target)
         settings = settings_from(options)
-        with Call(model, settings) as call:
-            asked = pipeline.ask(model, settings)
+        with Call(Path(model), settings) as call:
+            asked = pipeline.ask(model, settings, output.report)
             output.notices(asked.spec.notices)
             source = _Source.of(given, *kinds, asked.model)
             locked = pipeline.lock(asked, settings, output.report)

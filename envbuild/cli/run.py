@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -23,7 +22,7 @@ _DROPPED_PREFIXES = ("PYTHON", "PIP_", "UV_", "CONDA_", "VIRTUAL_ENV", "ENVBUILD
 @click.argument("words", nargs=-1, required=True, metavar="-- COMMAND...")
 @lock_options
 @output_options
-def command(model: Path, words: tuple[str, ...], **options: Any) -> int:
+def command(model: str, words: tuple[str, ...], **options: Any) -> int:
     """Run COMMAND in MODEL's environment; its exit code is the command's.
 
     The environment's programs come first on PATH, ENVBUILD_MODEL is the model's directory. With --json the command's
@@ -33,7 +32,7 @@ def command(model: Path, words: tuple[str, ...], **options: Any) -> int:
 
     with open_output(options, "run") as output:
         settings = settings_from(options)
-        asked = pipeline.ask(model, settings)
+        asked = pipeline.ask(model, settings, output.report)
         output.notices(asked.spec.notices)
         locked = pipeline.lock(asked, settings, output.report)
         built = pipeline.build(locked, settings, output.report)

@@ -43,7 +43,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @lock_options
 @worker_options
 @output_options
-def command(model: Path, **options: Any) -> None:
+def command(model: str, **options: Any) -> None:
     """Serve MODEL over HTTP, from its own environment, until SIGTERM or Ctrl-C.
 
     The protocols of MLflow, SageMaker, Azure ML and KServe, a description of the API, and a page to try the model on
@@ -60,7 +60,7 @@ def command(model: Path, **options: Any) -> None:
     with open_output(options, "serve", saying.say_line if saying.is_json() else None) as output:
         settings = settings_from(options)
         _check_extra()
-        asked = pipeline.ask(model, settings)
+        asked = pipeline.ask(model, settings, output.report)
         output.notices(asked.spec.notices)
         locked = pipeline.lock(asked, settings, output.report)
         built = pipeline.build(locked, settings, output.report)

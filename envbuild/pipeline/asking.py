@@ -2,28 +2,46 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import replace
 from pathlib import Path
 
+from envbuild.errors import EnvbuildError
+from envbuild.locations import Located, locate
 from envbuild.model import read_model
 from envbuild.override import applying
 from envbuild.override.applying import Overridden
 from envbuild.override.merging import override_of
 from envbuild.pipeline.stages import Asked
+from envbuild.progress import Report, silent
 from envbuild.repairs.reading import mend
 from envbuild.repairs.rules import NEEDS_CONSENT, Switch
 from envbuild.settings import Settings
 from envbuild.spec import read_spec
 
 
-def ask(path: Path | str, settings: Settings) -> Asked:
-    """Model to spec, with the override.
+def ask(given: Path | str, settings: Settings, report: Report = silent, *, whole: bool = True) -> Asked:
+    """Whatever names a model to its spec, with the override.
 
-    :raises ModelError: it is no model.
+    :param given: a directory, an archive, or a URI (:mod:`envbuild.locations`).
+    :param whole: fetch all of a model that lies elsewhere; else what tells its spec, as far as that is known to do.
+    :raises ModelError: it is no model, or it cannot be had.
     :raises SpecError: its files cannot be understood.
     """
-    model = read_model(path)
+    located = locate(given, settings, report, whole=whole)
+    if not located.whole:
+        # What is not there may be said to be missing; that can only be told from the whole.
+        with contextlib.suppress(EnvbuildError):
+            asked = _asked(located, settings)
+            if not asked.spec.parts and "file-missing" not in {notice.code for notice in asked.spec.notices}:
+                return asked
+        located = locate(given, settings, report)
+    return _asked(located, settings)
+
+
+def _asked(located: Located, settings: Settings) -> Asked:
+    model = read_model(located.path)
     expand = {name: os.environ[name] for name in settings.expand if name in os.environ}
     switch = Switch.of(settings)
     override = override_of(settings, os.environ)
@@ -35,8 +53,10 @@ def ask(path: Path | str, settings: Settings) -> Asked:
     spec, repaired = mend(overridden.spec, switch)
     # What was left out while reading is a repair like the others.
     left_out = tuple(notice for notice in spec.notices if notice.code in NEEDS_CONSENT)
-    spec = replace(spec, notices=tuple(notice for notice in spec.notices if notice not in left_out))
-    return Asked(model=model, spec=spec, interpreter=overridden.interpreter, repairs=(*left_out, *repaired))
+    notices = (*located.notices, *(notice for notice in spec.notices if notice not in left_out))
+    spec = replace(spec, notices=notices)
+    repairs = (*left_out, *repaired)
+    return Asked(model=model, uri=located.uri, spec=spec, interpreter=overridden.interpreter, repairs=repairs)
 
 
 def from_channels(settings: Settings) -> bool:

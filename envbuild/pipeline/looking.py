@@ -33,6 +33,7 @@ def inspect(asked: Asked, settings: Settings) -> Inspection:
     used = {(one.code, one.message): one for one in (*(lock.origin.notices if lock else ()), *asked.repairs)}.values()
     return Inspection(
         model=asked.model,
+        uri=asked.uri,
         spec=asked.spec,
         notices=(*notices, *(notice for notice in used if notice.code not in RULES)),
         repairs=tuple(notice for notice in used if notice.code in RULES),

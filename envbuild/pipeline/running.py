@@ -42,8 +42,10 @@ def worker(built: Built, settings: Settings, stderr: Callable[[bytes], None] | N
     """Environment to worker, as :func:`start`; the environment's lease stays with the caller."""
     from envbuild.bridge import Worker, options_of
     from envbuild.bridge.loaders import decided
+    from envbuild.locations import hold
 
     environment, model = built.environment, built.locked.asked.model
+    hold(model.path, settings)
     options = decided(options_of(settings, stderr), model, built.locked.lock)
     return Worker.start(environment.python, model, options, shared=environment.linked, store=settings.home)
 

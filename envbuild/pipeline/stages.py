@@ -24,6 +24,8 @@ class Asked:
     spec: EnvironmentSpec
     interpreter: Interpreter | None
     """Where the deployer named one by its path."""
+    uri: str = ""
+    """How the model was named, without credentials."""
     repairs: tuple[Notice, ...] = ()
     """What was mended in the spec."""
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from envbuild import environments, pipeline, target
+from envbuild import environments, locations, pipeline, target
 from envbuild.conda_lock.reading import is_ours, read_conda_lock_file
 from envbuild.errors import BuildError, DockerUnavailable, ImageError, LockInvalid, UsageError
 from envbuild.lock import Lock, read_kept
@@ -105,6 +105,8 @@ def operand(text: str) -> Operand:
     """
     if not text.strip():
         raise _nothing("an empty name was given")
+    if locations.is_elsewhere(text):
+        return Operand(text=text, kind="model")
     path = Path(text).expanduser()
     if path.is_dir():
         if not (path / MLMODEL).exists() and not (path / MARKER).exists():
@@ -156,7 +158,8 @@ class _Reader:
     def _locked(self, label: str, one: Operand, more: Mapping[str, Any]) -> Read:
         model = one.text if one.kind == "model" else self._model or ""
         settings = self._settings(more)
-        locked = pipeline.lock(pipeline.ask(Path(model).expanduser(), settings), settings, self._report)
+        asked = pipeline.ask(model, settings, self._report, whole=False)
+        locked = pipeline.lock(asked, settings, self._report)
         return Read(side=difference.side_of_lock(locked.lock, label, one.kind), notices=locked.notices)
 
     def _environment_lock(self, one: Operand) -> Lock:

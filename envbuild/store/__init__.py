@@ -10,6 +10,7 @@
     │   ├── pages/, addresses/           what indexes last said, for ``--offline`` alone
     │   └── tools/<key>/                 virtualenvs with a pip and pip-tools
     ├── conda/                           conda packages, unpacked, and what channels last said (:mod:`envbuild.conda`)
+    ├── models/                          models that were fetched (:mod:`envbuild.store.models`)
     ├── python/                          Pythons that uv fetched, and those of conda's channel
     ├── interpreters/<version>.json      where the Python of a version was found
     ├── files/<sha256>                   files of packages that we fetched ourselves (:mod:`envbuild.downloads`)
@@ -36,6 +37,7 @@
 ``manifest``      the files of an environment
 ``marker``        what makes it complete
 ``upkeep``        what those do who look after a store: list, verify, pin, remove, collect
+``models``        models that were fetched
 ``verification``  whether an environment is still as it was built
 ``collection``    what is removed when
 ``sizes``         what it takes on the disk

@@ -245,7 +245,7 @@ class _Taken:
             self._packages[one.path] = _package_names(one.path)
             self._held.update(self._environments[one.path].keys())
         self._cached = {name: self._add(found) for name, found in cached_packages(home / "uv").items()}
-        caches = (inodes(home / name) for name in ("uv", "bytecode", "files", "pip", "conda"))
+        caches = (inodes(home / name) for name in ("uv", "bytecode", "files", "pip", "conda", "models"))
         self._caches = self._add(self._unknown({inode: size for one in caches for inode, size in one.items()}))
         self._add(self._unknown(inodes(home)))
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +14,7 @@ from envbuild.pylock import write_lock
 from envbuild.store.lockfile import PYLOCK
 from envbuild.store.manifest import MANIFEST, READABLE, Entry, Manifest, digest_of
 from envbuild.store.marker import MARKER, Marker
-from envbuild.store.writing import sync_directory, write_whole
+from envbuild.store.writing import sync_directory, sync_file_system, write_whole
 
 
 def complete(
@@ -48,7 +46,7 @@ def complete(
     write_whole(place / MANIFEST, content, READABLE)
     faults.point("manifest written")
     if durable:
-        _sync(place)
+        sync_file_system(place)
     faults.point("synced")
     marker = Marker(
         lock_hash=lock.hash,
@@ -60,22 +58,3 @@ def complete(
     )
     write_whole(place / MARKER, marker.to_bytes(), mode)
     sync_directory(place.parent)
-
-
-def _sync(folder: Path) -> None:
-    """Bring everything that was written to a folder's file system onto its disk.
-
-    :raises OSError: that failed.
-    """
-    if not sys.platform.startswith("linux"):
-        os.sync()
-        return
-    import ctypes  # a hand-out needs none
-
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        if ctypes.CDLL(None, use_errno=True).syncfs(descriptor) != 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number), str(folder))
-    finally:
-        os.close(descriptor)

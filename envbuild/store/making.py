@@ -83,11 +83,15 @@ class Making:
 
         :param ready: gives it if it is there.
         :param make: makes it, so that ``ready`` would give it.
-        :param kind: ``build`` or ``lock``: what is made; so many of a kind at once as the settings say.
+        :param kind: ``build``, ``lock`` or ``model``: what is made; so many of a kind at once as the settings say.
         :param attempt: what tells this attempt from another that may go better; a failure counts for the same alone.
         :raises EnvbuildError: what ``make`` raised, here or a moment ago in another process.
         """
-        what = {"build": "another process builds the same environment", "lock": "another process locks the same model"}
+        what = {
+            "build": "another process builds the same environment",
+            "lock": "another process locks the same model",
+            "model": "another process fetches the same model",
+        }
         failure_name = _short(f"{name} {attempt}")
         before = self._failures.recall(failure_name) if self._retry else None
 
@@ -111,6 +115,19 @@ class Making:
                     raise
                 self._failures.forget(failure_name)
                 return made, True
+
+    @contextlib.contextmanager
+    def alone(self, name: str, report: Report, what: str) -> Iterator[None]:
+        """While this lasts, no other process is in it under the same name; waits until that is so.
+
+        :param what: what another one does that is waited for.
+        """
+
+        def never() -> None:
+            return None
+
+        with self._flight(name, never, report, what):
+            yield
 
     @contextlib.contextmanager
     def _flight(

@@ -16,6 +16,7 @@ from envbuild.store.lockfile import kept_lock
 from envbuild.store.making import cache_lock, environment_name, held_path, remove_idle, set_aside
 from envbuild.store.manifest import Finding
 from envbuild.store.marker import MARKER
+from envbuild.store.models import Models
 from envbuild.store.sizes import Sizes, inodes, sizes
 from envbuild.store.verification import findings
 from envbuild.store.writing import write_whole
@@ -64,6 +65,7 @@ class Upkeep:
                 ("conda packages", self.home / "conda"),
                 ("byte code", self._store.bytecode),
                 ("layers of images", self.home / "images"),
+                ("models", self.home / "models"),
                 ("everything else", self.home),
             ):
                 new = {inode: size for inode, size in inodes(folder).items() if inode not in known}
@@ -133,6 +135,8 @@ class Upkeep:
             hands = Hands(remove=self.remove, clean=lambda names: self.clean_caches(names, report))
             with self._store.explained():
                 self._sweep()
+            if limits.older_than is not None:
+                Models(self._store).collect(report, limits.older_than)
         with self._store.explained():
             return Collection(self.home, self.root, hands, report).run(limits)
 
@@ -166,6 +170,7 @@ class Upkeep:
                     shutil.rmtree(self.home / "pip", ignore_errors=True)
                     shutil.rmtree(self.home / "conda", ignore_errors=True)
                     shutil.rmtree(self.home / "images" / "layers", ignore_errors=True)
+                    Models(self._store).collect(report)
         return None
 
     def _clean_bytecode(self, *, everything: bool) -> None:

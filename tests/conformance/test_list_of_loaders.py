@@ -19,8 +19,7 @@ LISTED = json.loads(ALLOWED.read_text(encoding="utf-8"))["mlflow"]
 # Each takes an environment with the libraries of all flavors, and two minutes.
 TIERS = {
     "3.17": (),
-    "1.30": pytest.mark.slow,
-    **dict.fromkeys(("1.2", "1.14", "2.1", "2.9", "2.17", "2.22"), pytest.mark.soak),
+    **dict.fromkeys(("1.2", "1.14", "1.30", "2.1", "2.9", "2.17", "2.22"), pytest.mark.soak),
 }
 
 

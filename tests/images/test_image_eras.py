@@ -31,10 +31,19 @@ def _environments() -> set[str]:
     return set(run_docker("images", "--format", "{{.Repository}}:{{.Tag}}", "env").stdout.decode().split())
 
 
-CASES = [pytest.param(path.parent.name, path, id=f"{path.parent.name}-{path.name}") for path in models()]
+# One model of each era, and one with code of its own; what the others have besides is not the image's affair.
+SLOW = ("heart", "py38_mlflow2_1-codepath")
 
 
-@pytest.mark.slow
+def _case(path: Path) -> Any:
+    name = f"{path.parent.name}-{path.name}"
+    mark = pytest.mark.slow if path.name in SLOW or name in SLOW else pytest.mark.soak
+    return pytest.param(path.parent.name, path, id=name, marks=mark)
+
+
+CASES = [_case(path) for path in models()]
+
+
 @pytest.mark.parametrize(("era", "model"), CASES, indirect=["era"])
 def test_a_model_of_an_era_answers_from_its_own_container(era: str, model: Path, shared_home: Path) -> None:
     base = python(f"3.{era.partition('_')[0].removeprefix('py3')}")

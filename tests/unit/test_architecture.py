@@ -26,7 +26,7 @@ TABLE = (
     ("batching", "environments", "resident"),
     ("pipeline",),
     ("bridge", "builders", "inspection", "override", "resolvers", "staleness"),
-    ("pip",),
+    ("locations", "pip"),
     ("store",),
     ("environment", "repairs"),
     ("question", "sources"),
@@ -198,6 +198,7 @@ def test_the_environment_is_read_where_the_table_of_readers_says_and_nowhere_els
         "settings/serving.py",  # likewise
         "pipeline/asking.py",  # the variables that the deployer lets a model's files name
         "indexes.py",  # NETRC
+        "locations/asking.py",  # what MLflow and object stores are asked with: all of it
         "conda/running.py",  # what py-rattler is given: proxies, certificates
         "uv.py",  # what uv is given: PATH, proxies, certificates
         "resolvers/building.py",  # PATH for build backends

@@ -82,7 +82,7 @@ def read_or_refuse(files: dict[str, bytes]) -> None:
         try:
             read = read_model(model)
             spec = read_spec(read)
-            inspection = Inspection(model=read, spec=spec, notices=spec.notices).to_dict()
+            inspection = Inspection(model=read, uri="", spec=spec, notices=spec.notices).to_dict()
             assert json.loads(json.dumps(inspection))["environment"]["digest"] == spec.digest()
             assert all(d.requirement or d.path or d.kind in ("vcs", "url") for d in spec.demands)
         except EnvbuildError as error:
@@ -101,6 +101,13 @@ def test_300_mutated_models_are_read_or_refused_with_a_code(files: dict[str, byt
 
 
 @pytest.mark.slow
+@settings(max_examples=3_000, **EXAMPLES)  # type: ignore[arg-type]
+@given(mutated())
+def test_3_000_mutated_models_are_read_or_refused_with_a_code(files: dict[str, bytes]) -> None:
+    read_or_refuse(files)
+
+
+@pytest.mark.soak
 @settings(max_examples=10_000, **EXAMPLES)  # type: ignore[arg-type]
 @given(mutated())
 def test_10_000_mutated_models_are_read_or_refused_with_a_code(files: dict[str, bytes]) -> None:
