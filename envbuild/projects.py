@@ -29,6 +29,7 @@ from envbuild.errors import IndexUnreachable
 from envbuild.indexes import Indexes
 from envbuild.model import parse_instant
 from envbuild.redaction import redacted, without_userinfo
+from envbuild.settings import IndexStrategy
 
 _TIMEOUT_SECONDS = 60.0
 _CONNECTIONS = 8
@@ -84,24 +85,34 @@ class Project:
 def read_projects(
     names: Iterable[str], indexes: Indexes, default: str, *, seconds: float = _TIMEOUT_SECONDS
 ) -> dict[str, Project]:
-    """What the main index says of some projects, asked side by side; those that it does not have are left out.
+    """What the deployer's indexes say of some projects, asked side by side; those that none has are left out.
 
-    :raises IndexUnreachable: it does not answer, or refuses us.
+    Of several indexes the first that has a project speaks for it, as it does for resolvers; with the strategy
+    ``best-match`` all do.
+
+    :raises IndexUnreachable: one does not answer, or refuses us.
     """
     wanted = sorted(set(names))
     if not wanted:
         return {}
-    base = indexes.logged_in().main or default
+    known = indexes.logged_in()
+    bases = known.own(default)
     with (
         web.client(timeout=seconds, follow_redirects=True) as client,
         ThreadPoolExecutor(_CONNECTIONS) as pool,
     ):
-        found = pool.map(lambda name: _read_project(client, base, name), wanted)
+        found = pool.map(lambda name: _read_project(client, bases, name, known.strategy), wanted)
         return {project.name: project for project in found if project is not None}
 
 
-def _read_project(client: Any, base: str, name: str) -> Project | None:
-    listed = read_files(client, base, name)
+def _read_project(client: Any, bases: Iterable[str], name: str, strategy: IndexStrategy) -> Project | None:
+    listed: list[File] | None = None
+    for base in bases:
+        found = read_files(client, base, name)
+        if found is not None:
+            listed = [*(listed or ()), *found]
+            if strategy == "first-index":
+                break
     if listed is None:
         return None
     files = _by_version(listed)

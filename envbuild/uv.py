@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from envbuild import process, system_errors
 from envbuild.errors import InternalError, UsageError
@@ -99,7 +100,7 @@ def run(call: Call, report: Report) -> Completed:
     make_private(call.settings.home)
     indexes = call.indexes.logged_in()
     secrets = secrets_of(indexes.urls())
-    with _private_files(indexes, call.config) as private:
+    with _private_files(indexes, call.settings.home, call.config) as private:
         done = process.run(
             [
                 binary(),
@@ -110,6 +111,7 @@ def run(call: Call, report: Report) -> Completed:
                 str(call.settings.home / "uv"),
                 "--no-python-downloads",
                 *(["--offline"] if call.offline or call.settings.offline else []),
+                *(["--preview-features", "index-exclude-newer"] if indexes.last else []),
             ],
             env={**bare_environ(private / "home"), "UV_NO_PROGRESS": "1", **call.environ},
             cwd=call.cwd,
@@ -131,7 +133,7 @@ def run(call: Call, report: Report) -> Completed:
 
 
 @contextlib.contextmanager
-def _private_files(indexes: Indexes, config: Mapping[str, Any]) -> Iterator[Path]:
+def _private_files(indexes: Indexes, home: Path, config: Mapping[str, Any]) -> Iterator[Path]:
     """A directory of mode 0700 with uv's settings file and an empty home."""
     with tempfile.TemporaryDirectory(prefix="envbuild-uv-") as name:
         private = Path(name)
@@ -139,23 +141,33 @@ def _private_files(indexes: Indexes, config: Mapping[str, Any]) -> Iterator[Path
         settings = private / "uv.toml"
         descriptor = os.open(settings, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with open(descriptor, "w", encoding="utf-8") as file:
-            file.write(_settings_text(indexes, config))
+            file.write(_settings_text(indexes, home, config))
         yield private
 
 
-def _settings_text(indexes: Indexes, config: Mapping[str, Any]) -> str:
+def _settings_text(indexes: Indexes, home: Path, config: Mapping[str, Any]) -> str:
     import tomli_w
 
-    content: dict[str, object] = {**config, "index": [{"url": url} for url in indexes.extra]}
-    if indexes.main is not None:
-        content["index"] = [*({"url": url} for url in indexes.extra), {"url": indexes.main, "default": True}]
-    if indexes.find_links:
-        content["find-links"] = list(indexes.find_links)
+    content: dict[str, object] = {**config}
+    if not indexes.alone and (indexes.main or indexes.extra or indexes.last):
+        chain = indexes.chain("" if indexes.main else default_index(home))
+        asked: list[dict[str, object]] = [{"url": url} for url in chain]
+        # Their files have no dates, and were named by whoever knew that.
+        asked += [{"url": folder, "exclude-newer": False} for folder in indexes.last]
+        # Not asked for packages; but what its pages name lies behind the same login.
+        asked[:0] = [
+            {"name": f"place-{number}", "url": url, "explicit": True}
+            for number, url in enumerate(indexes.after_all())
+            if "@" in urlsplit(url).netloc
+        ]
+        # What uv calls the default index is the one that it asks last: no more is meant.
+        asked[-1]["default"] = True
+        content["index"] = asked
+    if links := indexes.beside_all():
+        content["find-links"] = list(links)
     if indexes.alone:
         content["no-index"] = True
-    if indexes.from_model:
-        # A model's own index holds a few packages in versions of its own beside copies of others: pip, which these
-        # models were made with, takes the best of all indexes.
+    if indexes.strategy == "best-match":
         content["index-strategy"] = "unsafe-best-match"
     for key, names in _PROXIES.items():
         if value := next((os.environ[name] for name in names if os.environ.get(name)), None):

@@ -68,7 +68,8 @@ class LockedFiles:
         default = "" if self._order.indexes.main else uv.default_index(settings.home)
         opened = ExitStack()
         index = opened.enter_context(
-            DatedIndex(self._order.indexes, default, home=settings.home, offline=settings.offline)
+            # Each file is known by its sha256, wherever it lies.
+            DatedIndex(self._order.indexes.of_locked_files(), default, home=settings.home, offline=settings.offline)
         )
         downloads = opened.enter_context(Downloads(self._order.indexes, settings.home, offline=settings.offline))
         work = _Work(packages, lambda package: self._one(package, index, downloads), opened.close)

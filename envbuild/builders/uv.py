@@ -72,7 +72,7 @@ class UvInstaller:
         if overlay is not None:
             arguments.append("--no-build-isolation")
             environ["PYTHONPATH"] = str(overlay)
-        self._run(arguments, config=config, environ=environ)
+        self._run(arguments, config=config, environ=environ, locked=batch.hashed)
 
     def _written(self, name: str, lines: Sequence[str]) -> Path:
         path = self._scratch / name
@@ -86,12 +86,14 @@ class UvInstaller:
         cwd: Path | None = None,
         config: Mapping[str, object] | None = None,
         environ: Mapping[str, str] | None = None,
+        locked: bool = True,
     ) -> None:
+        """:param locked: all that is fetched is known by its sha256."""
         order, report = self._order, self._report
         call = uv.Call(
             arguments=arguments,
             settings=order.settings,
-            indexes=order.indexes,
+            indexes=order.indexes.of_locked_files() if locked else order.indexes,
             cwd=cwd or self._scratch,
             timeout=order.settings.build_timeout,
             config=config or {},
@@ -142,6 +144,9 @@ _FAILURES: tuple[tuple[str, type[BuildError], str, str], ...] = (
 )
 
 
+_MISMATCH = re.compile(r"Hash mismatch for `([^`]+)`\s+Expected:\s+sha256:(\w+)\s+Computed:\s+sha256:(\w+)")
+
+
 def explain(words: str) -> BuildError:
     """uv's failure to install, by what failed."""
     lines = words.rstrip().splitlines()
@@ -149,6 +154,9 @@ def explain(words: str) -> BuildError:
     _, kind, message, hint = next(failure for failure in _FAILURES if re.search(failure[0], words))
     if kind is SdistFailed:
         return _sdist_failed(words, lines)
+    if kind is HashMismatch and (found := _MISMATCH.search(words)) is not None:
+        package, locked, served = found.groups()
+        said = f"{package} has sha256 {served} there, and {locked} is locked"
     return kind(f"{message}: {said}", hint=hint, details=lines[-12:])
 
 

@@ -67,6 +67,11 @@ _WHICH_LOCK = (
     click.option("--index-url", metavar="URL", help="The package index, in place of the default one."),
     click.option("--extra-index-url", multiple=True, metavar="URL", help="One more package index."),
     click.option("--find-links", multiple=True, metavar="URL|PATH", help="One more place that holds package files."),
+    click.option(
+        "--index-strategy",
+        type=click.Choice(["first-index", "best-match"]),
+        help="Take a package from the first index that has it (default), or the best version of all (docs/indexes.md).",
+    ),
     click.option("--conda-mirror", multiple=True, metavar="CHANNEL=URL", help="Where a conda channel is had."),
     click.option("--link-scripts", is_flag=True, default=None, help="Let conda packages run scripts of their own."),
     click.option(

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import secrets
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
@@ -26,6 +26,7 @@ from envbuild.errors import EnvbuildError, IndexUnreachable
 from envbuild.indexes import Indexes
 from envbuild.projects import File
 from envbuild.redaction import without_userinfo
+from envbuild.requirement import version_of
 
 _Answer = TypeVar("_Answer")
 
@@ -49,6 +50,7 @@ class DatedIndex:
         cuts: Mapping[str, datetime] = {},
         home: Path,
         offline: bool = False,
+        yanked: Collection[tuple[str, str]] | None = None,
     ) -> None:
         """
         :param default: the main index where ``indexes`` names none.
@@ -56,18 +58,22 @@ class DatedIndex:
         :param cuts: other cuts for some projects, by name.
         :param home: the store, where files and pages are kept.
         :param offline: serve what is kept, and ask nobody.
+        :param yanked: the releases, by name and version, of which files are served that were taken back (PEP 592), since
+            they are pinned; ``None``: all.
         """
         self._cut = cut
+        self._yanked = None if yanked is None else {(name, version_of(version)) for name, version in yanked}
         self._cuts = {str(canonicalize_name(name)): moment for name, moment in cuts.items()}
         self._downloads = Downloads(indexes, home, offline=offline)
         known = self._downloads.indexes
-        self._bases = [] if known.alone else list(dict.fromkeys((known.main or default, *known.extra)))
-        self._places = known.find_links
+        self._bases = known.chain(default)
+        self._only_first = known.strategy == "first-index"
+        self._beside, self._after = known.beside_all(), known.after_all()
         self._lock = threading.Lock()
         self._reading: dict[str, threading.Lock] = {}
         self._read: dict[str, tuple[File, ...]] = {}
         self._linking = threading.Lock()
-        self._linked: list[File] | None = None
+        self._linked: dict[str, Sequence[File]] = {}
         self._by_key: dict[str, File] = {}
         self._refusals: dict[str, None] = {}
         self._word = secrets.token_urlsafe(24)
@@ -161,22 +167,31 @@ class DatedIndex:
     def _served(self, name: str) -> tuple[File, ...]:
         cut = self._cuts.get(name, self._cut)
         found: dict[tuple[str, str | None], File] = {}
+        is_known = False
         for base in self._bases:
-            for file in self._listed(base, name):
+            listed = self._listed(base, name)
+            is_known = is_known or listed is not None
+            for file in listed or ():
                 if cut is None or (file.uploaded is not None and file.uploaded < cut):
                     _add(found, file)
-        for file in self._in_places():
+            # As uv has it: even an index that has nothing but the name has it.
+            if is_known and self._only_first:
+                break
+        for file in self._placed(self._beside if is_known else (*self._beside, *self._after)):
             if project_of(file.name, name):
                 _add(found, file)
-        return tuple(found.values())
+        return tuple(file for file in found.values() if self._may_be_had(file, name))
+
+    def _may_be_had(self, file: File, name: str) -> bool:
+        return file.yanked is None or self._yanked is None or (name, file.version) in self._yanked
 
     # Indexes
 
-    def _listed(self, base: str, name: str) -> Sequence[File]:
-        """What an index lists of a project, or listed when it was last asked."""
+    def _listed(self, base: str, name: str) -> Sequence[File] | None:
+        """What an index lists of a project, or listed when it was last asked; ``None``: it does not have it."""
         if base.startswith("file:"):
             page = Path(path_of(base)) / name / "index.html"
-            return in_page(page) if page.is_file() else ()
+            return in_page(page) if page.is_file() else None
         kept = self._page(base, name)
         if self._downloads.offline:
             return read_kept(kept, without_userinfo(base), name)
@@ -185,15 +200,15 @@ class DatedIndex:
             write_kept(kept, to_keep(found))
         return found
 
-    def _asked(self, base: str, name: str) -> Sequence[File]:
+    def _asked(self, base: str, name: str) -> Sequence[File] | None:
         try:
-            found = projects.read_files(self._downloads.client(), base, name) or ()
+            found = projects.read_files(self._downloads.client(), base, name)
         except IndexUnreachable as error:
             # It refuses what it does not have, and uv takes it so too.
             if urlsplit(base).hostname == PYTORCH_HOST and " 403 " in error.message:
-                return ()
+                return None
             raise
-        return [file for file in found if is_sound(file, ("http", "https"))]
+        return None if found is None else [file for file in found if is_sound(file, ("http", "https"))]
 
     def _page(self, base: str, name: str) -> Path:
         said = f"{without_userinfo(base).rstrip('/')} {name}"
@@ -201,11 +216,19 @@ class DatedIndex:
 
     # Places that hold files
 
-    def _in_places(self) -> Sequence[File]:
+    def files_after_all(self) -> list[File]:
+        """The files of those places that count for what no index has.
+
+        :raises IndexUnreachable: a place fails us.
+        """
+        return self._placed(self._after)
+
+    def _placed(self, places: Iterable[str]) -> list[File]:
         with self._linking:
-            if self._linked is None:
-                self._linked = [file for place in self._places for file in self._in_place(place)]
-            return self._linked
+            for place in places:
+                if place not in self._linked:
+                    self._linked[place] = self._in_place(place)
+            return [file for place in places for file in self._linked[place]]
 
     def _in_place(self, place: str) -> Sequence[File]:
         """As pip has it: a page or a file at an address; a directory of files, a page or a file on the disk."""
@@ -215,7 +238,7 @@ class DatedIndex:
             return [at(without_userinfo(place))]
         kept = self._page(place, "")
         if self._downloads.offline:
-            return read_kept(kept, without_userinfo(place), "files")
+            return read_kept(kept, without_userinfo(place), "files") or ()
         listed = projects.read_page(self._downloads.client(), place, "files", place)
         if listed is None:
             raise IndexUnreachable(f"{without_userinfo(place)} answers 404", hint="is it right (--find-links)?")

@@ -33,7 +33,7 @@ from envbuild.spec import EnvironmentSpec
 from envbuild.store import Store
 
 # Raised when a rule changes what the same question resolves to: locks kept under older rules are then not reused.
-RULES_VERSION = 4
+RULES_VERSION = 5
 
 
 def lock(asked: Asked, settings: Settings, report: Report = silent, platform: str | None = None) -> Locked:
@@ -137,7 +137,14 @@ def _kept_or_resolved(
 
 def conditions(settings: Settings, indexes: Indexes) -> str:
     """What may make an attempt go better than the last: a failure is remembered for the same alone."""
-    answers = (settings.engine, indexes.names(), settings.offline, settings.no_build, Switch.of(settings).key())
+    answers = (
+        settings.engine,
+        indexes.names(),
+        indexes.strategy,
+        settings.offline,
+        settings.no_build,
+        Switch.of(settings).key(),
+    )
     return json.dumps([*answers, settings.lock_timeout, settings.build_timeout, settings.python_downloads])
 
 
@@ -159,7 +166,7 @@ def _key(spec: EnvironmentSpec, settings: Settings, wanted: target.Target, index
         "spec": spec.digest(),
         "as of": asof.key_of(settings.as_of, datetime.now(timezone.utc)),
         "engine": settings.engine,
-        "indexes": indexes.names(),
+        "indexes": [*indexes.names(), indexes.strategy],
         "no build": settings.no_build,
         "accelerator": accelerator.chosen(settings.accelerator),
         "torch index": without_userinfo(settings.torch_index or ""),

@@ -32,6 +32,7 @@ def resolve(asked: Asked, settings: Settings, wanted: target.Target, indexes: In
     from envbuild.question import Question
     from envbuild.repairs.attempt import AnotherPython
     from envbuild.resolvers import resolver_for
+    from envbuild.resolvers.known_builds import with_known_builds
 
     interpreter = asked.interpreter or _of_the_time(asked.spec, settings, report)
     as_of = asof.decide(settings.as_of, asked.spec, lambda names: _dates(names, indexes, settings))
@@ -40,7 +41,7 @@ def resolve(asked: Asked, settings: Settings, wanted: target.Target, indexes: In
         target=wanted,
         interpreter=interpreter,
         as_of=as_of,
-        indexes=indexes,
+        indexes=with_known_builds(indexes, asked.spec.demands, settings),
         settings=settings,
         repairs=asked.repairs,
     )

@@ -7,8 +7,8 @@ them (:class:`~envbuild.dated_index.index.DatedIndex`), and this pip for the tag
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -48,6 +48,7 @@ from envbuild.resolvers.trying import (
     copy_local_parts,
     indexes_of,
     lock_of,
+    noting_yanked,
     resolved,
     with_notices_of,
 )
@@ -92,6 +93,7 @@ class PipResolver:
                 return bench.beside(other, lines)
 
             build = BuildRequirements(question, attempt, bench.stage, beside, report, asks).locked(packages)
+            attempt = noting_yanked(attempt, packages, build, bench.yanked)
         return lock_of(question, attempt, packages, build, "pip")
 
 
@@ -136,6 +138,8 @@ class Bench:
         """Copies of what lies inside the model."""
         self.annotated = ""
         """The packages that were resolved last, each with who asked for it, in uv's form."""
+        self.yanked: dict[tuple[str, str], str] = {}
+        """The locked releases that were taken back, by name and version, each with the index's reason."""
         self._question = question
         self._folder = folder
         self._standins = folder / "standins"
@@ -164,12 +168,18 @@ class Bench:
         """The index as a try sees it."""
         return self._index(attempt, attempt.cut, attempt.cuts)
 
-    def _index(self, attempt: Attempt, cut: datetime | None, cuts: Mapping[str, datetime]) -> DatedIndex:
+    def _index(
+        self, attempt: Attempt, cut: datetime | None, cuts: Mapping[str, datetime], lines: Iterable[str] = ()
+    ) -> DatedIndex:
+        """:param lines: what is asked for beside the try's own demands."""
         indexes, settings = indexes_of(self._question, attempt), self._question.settings
-        key = (cut, tuple(sorted(cuts.items())), indexes)
+        pins = frozenset({*_pins(attempt, self._question), *_pins_in(lines)})
+        key = (cut, tuple(sorted(cuts.items())), indexes, pins)
         if key not in self._indexes:
             default = uv.default_index(settings.home)
-            opened = DatedIndex(indexes, default, cut=cut, cuts=cuts, home=settings.home, offline=settings.offline)
+            opened = DatedIndex(
+                indexes, default, cut=cut, cuts=cuts, home=settings.home, offline=settings.offline, yanked=pins
+            )
             self._indexes[key] = self._stack.enter_context(opened)
         return self._indexes[key]
 
@@ -251,7 +261,7 @@ class Bench:
         """What sdists are built with, by the tools that the environment itself was resolved with; ``None``: nothing will do."""
         if self._last is None:
             return None
-        terms = replace(self._last, attempt=attempt, index=self.index(attempt))
+        terms = replace(self._last, attempt=attempt, index=self._index(attempt, attempt.cut, attempt.cuts, lines))
         account = self._run(terms, lines, (), stood_in=())
         if account.done.returncode != 0:
             return None
@@ -429,6 +439,8 @@ class Bench:
         if file is None:
             raise LockError(f"the index has no file of {name} {version} that pip {terms.tools.pip} takes")
         sha256 = file.sha256 or terms.index.fetch(file).name
+        if file.yanked is not None:
+            self.yanked[name, str(version_of(version) or version)] = file.yanked
         return LockedPackage(
             name=name,
             version=str(version_of(version) or version),
@@ -450,6 +462,23 @@ class Bench:
                 return min(ranked, key=lambda pair: (pair[1].yanked is not None, pair[0]))[1]
         sdists = [file for file in files if not file.name.endswith(".whl")]
         return min(sdists, key=lambda file: file.yanked is not None, default=None)
+
+
+def _pins(attempt: Attempt, question: Question) -> Iterator[tuple[str, str]]:
+    """The releases that somebody pins, by name and version."""
+    for one in (*attempt.demands, *question.spec.constraints):
+        if one.name is not None and one.pin is not None:
+            yield one.name, one.pin
+    yield from _pins_in((*attempt.bounds, *attempt.overrides))
+
+
+def _pins_in(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
+    for line in lines:
+        with suppress(InvalidRequirement):
+            requirement = Requirement(line)
+            for one in requirement.specifier:
+                if one.operator in ("==", "===") and not one.version.endswith(".*"):
+                    yield str(canonicalize_name(requirement.name)), one.version
 
 
 # A pip-tools that does not fit its pip, whose inner names it uses.

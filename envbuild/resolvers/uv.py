@@ -6,7 +6,10 @@ import re
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+
+from packaging.utils import canonicalize_name
 
 from envbuild import process, system_packages, uv
 from envbuild.asof import rfc3339
@@ -24,6 +27,7 @@ from envbuild.resolvers import standins
 from envbuild.resolvers.accelerated import accelerated, with_tensorflow
 from envbuild.resolvers.asking import noting_removed, with_dependencies
 from envbuild.resolvers.building import BuildRequirements, UsualRequirements
+from envbuild.resolvers.last_links import as_index
 from envbuild.resolvers.trying import (
     Answer,
     asker,
@@ -32,6 +36,7 @@ from envbuild.resolvers.trying import (
     indexes_of,
     lines_of,
     lock_of,
+    noting_yanked,
     resolved,
     who,
     with_notices_of,
@@ -59,16 +64,19 @@ class UvResolver:
         report(Step("resolving", f"{len(question.spec.demands)} requirements as of {question.as_of.text}"))
         ask = asker(question)
         first = with_tensorflow(question, resolving.first_attempt(question, Switch.of(question.settings)), ask)
+        yanked: dict[tuple[str, str], str] = {}
+        compiled_beside = partial(_compiled_beside, yanked)
         with (
             tempfile.TemporaryDirectory(prefix="envbuild-lock-") as name,
             tempfile.TemporaryDirectory(prefix="envbuild-usual-") as aside,
-            UsualRequirements(question, first, Path(aside), _compiled_beside) as usual,
+            UsualRequirements(question, first, Path(aside), compiled_beside) as usual,
         ):
             stage = Path(name)
             copy_local_parts(question, stage)
 
             def compiled(attempt: Attempt) -> Answer:
                 done = compile_once(question, attempt, lines_of(attempt), stage, report)
+                yanked.update(yanked_in(done.stderr))
                 return Answer(
                     packages=packages_in(done.stdout, question) if done.returncode == 0 else None, words=done.stderr
                 )
@@ -83,6 +91,7 @@ class UvResolver:
             packages = with_dependencies(packages, annotated(question, attempt, packages, stage))
             packages = tuple(completed(package, question) for package in packages)
             build = BuildRequirements(question, attempt, stage, usual.compiled, report).locked(packages)
+            attempt = noting_yanked(attempt, packages, build, yanked)
         return lock_of(question, attempt, packages, build, "uv")
 
 
@@ -102,10 +111,16 @@ def compile_once(
     settings = question.settings
     _write(stage / "requirements.in", lines)
     arguments = [*_arguments(question, attempt, stage), "--format", "pylock.toml", "--no-annotate"]
+    try:
+        indexes = _indexes(question, attempt, stage)
+    except IndexUnreachable as error:
+        # A failure like uv's own, which rules may answer.
+        words = f"error: Failed to fetch: {error.message}"
+        return process.Completed(argv=(), returncode=2, stdout="", stderr=words, seconds=0.0)
     call = uv.Call(
         arguments=arguments,
         settings=settings,
-        indexes=_indexes(question, attempt, stage),
+        indexes=indexes,
         cwd=stage,
         timeout=settings.lock_timeout,
         config=_config(attempt),
@@ -121,16 +136,21 @@ def compile_once(
 
 
 def _compiled_beside(
+    yanked: dict[tuple[str, str], str],
     question: Question,
     attempt: Attempt,
     lines: Sequence[str],
     stage: Path,
     on_start: Callable[[process.Child], None] | None = None,
 ) -> tuple[LockedPackage, ...] | None:
-    """What sdists are built with; see :data:`envbuild.resolvers.building.Compile`."""
+    """What sdists are built with; see :data:`envbuild.resolvers.building.Compile`.
+
+    :param yanked: gets the releases that were taken back, and why.
+    """
     # What is there for the model is not there where something is built.
     question = replace(question, provided={})
     done = compile_once(question, attempt, lines, stage, lambda step: None, on_start)
+    yanked.update(yanked_in(done.stderr))
     return packages_in(done.stdout, question) if done.returncode == 0 else None
 
 
@@ -160,7 +180,7 @@ def annotated(question: Question, attempt: Attempt, packages: Iterable[LockedPac
 
 def _indexes(question: Question, attempt: Attempt, stage: Path) -> Indexes:
     """Where uv looks: for what is there already among stand-ins, since it need not be on an index, nor as old there."""
-    indexes = indexes_of(question, attempt)
+    indexes = as_index(indexes_of(question, attempt), question.settings, stage / f"links-{len(attempt.dead_indexes)}")
     if not question.provided:
         return indexes
     folder = stage / "provided"
@@ -227,6 +247,14 @@ def packages_in(text: str, question: Question) -> tuple[LockedPackage, ...]:
     # uv demands the Python that it resolved for at least; ours is any of the same minor version.
     text = re.sub(r"^requires-python = .*$", "", text, count=1, flags=re.MULTILINE)
     return read_lock(text, "uv's answer", question.spec.python.text, question.target).packages
+
+
+_YANKED = re.compile(r"^warning: `([A-Za-z0-9._-]+)==([^`]+)` is yanked(?: \(reason: \"(.*)\"\))?", re.MULTILINE)
+
+
+def yanked_in(words: str) -> dict[tuple[str, str], str]:
+    """The releases that uv says were taken back, by name and version, each with the index's reason."""
+    return {(str(canonicalize_name(name)), version): reason for name, version, reason in _YANKED.findall(words)}
 
 
 # What uv says of a file whose name or metadata it does not accept.

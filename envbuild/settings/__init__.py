@@ -14,6 +14,7 @@ from typing import Any
 from envbuild.settings.values import (
     CondaPackages,
     Engine,
+    IndexStrategy,
     LinkMode,
     Loader,
     ModelIndexes,
@@ -31,6 +32,7 @@ __all__ = [
     "OVERRIDES",
     "CondaPackages",
     "Engine",
+    "IndexStrategy",
     "LinkMode",
     "Loader",
     "ModelIndexes",
@@ -82,6 +84,8 @@ class Settings:
     """The main index (PEP 503/691); ``None``: the engine's own default."""
     extra_index_url: tuple[str, ...] = ()
     find_links: tuple[str, ...] = ()
+    index_strategy: IndexStrategy = "first-index"
+    """Which index a package comes from: the first that has it, or whichever has the best version (docs/indexes.md)."""
     model_indexes: ModelIndexes = "known"
     """What becomes of index lines inside a model: those on the shipped list, all, or none."""
     expand: tuple[str, ...] = ()

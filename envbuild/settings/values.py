@@ -11,6 +11,7 @@ from envbuild.errors import UsageError
 
 PythonPolicy = Literal["exact", "minor"]
 ModelIndexes = Literal["known", "allow", "deny"]
+IndexStrategy = Literal["first-index", "best-match"]
 Nan = Literal["null", "string", "error"]
 Engine = Literal["uv", "pip", "auto"]
 Repair = Literal["safe", "all", "none"]
@@ -26,6 +27,7 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "python_policy": get_args(PythonPolicy),
     "python_source": get_args(PythonSource),
     "model_indexes": get_args(ModelIndexes),
+    "index_strategy": get_args(IndexStrategy),
     "nan": get_args(Nan),
     "repair": get_args(Repair),
     "link_mode": get_args(LinkMode),

@@ -290,7 +290,7 @@ def test_a_file_that_is_not_the_locked_one_is_refused(kit: Kit, make_model: Make
     }
     old, new = changed[kind]
     kit.index.files = [new if file is old else file for file in kit.index.files]
-    with pytest.raises((HashMismatch, DownloadFailed)):
+    with pytest.raises(HashMismatch):
         pipeline.build(locked, kit.settings())
     kit.index.files = [old if file is new else file for file in kit.index.files]
     shutil.rmtree(kit.home / "uv")
@@ -298,6 +298,9 @@ def test_a_file_that_is_not_the_locked_one_is_refused(kit: Kit, make_model: Make
     with pytest.raises(HashMismatch) as failure:
         pipeline.build(locked, kit.settings())
     assert "do not install it" in (failure.value.hint or "")
+    # Which file, what was locked and what came instead.
+    assert old.project in failure.value.message
+    assert (old.sha256 in failure.value.message, new.sha256 in failure.value.message) == (True, True)
     assert list((kit.home / "store").rglob(MARKER)) == []
 
 

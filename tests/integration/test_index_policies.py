@@ -47,13 +47,14 @@ def test_an_ignored_index_is_said_with_its_place(kit: Kit, make_model: MakeModel
     assert str(locked.notices[0].place) == f"{model}/conda.yaml:5"
 
 
-def test_a_models_index_may_hold_the_better_version(
+def test_a_models_index_may_hold_the_better_version_where_the_best_of_all_is_wanted(
     kit: Kit, make_model: MakeModel, make_index: Callable[[], LocalIndex]
 ) -> None:
     theirs = make_index().add(wheel("alpha", "1.5"))
     kit.index.add(wheel("alpha", "1.0"))
     model = make_model(pip=[f"--extra-index-url {theirs.url}", "alpha"])
-    assert versions(kit.lock(model, model_indexes="allow")) == {"alpha": "1.5"}
+    assert versions(kit.lock(model, model_indexes="allow")) == {"alpha": "1.0"}
+    assert versions(kit.lock(model, model_indexes="allow", index_strategy="best-match")) == {"alpha": "1.5"}
 
 
 def test_trusted_host_in_a_model_has_no_effect_and_is_said(kit: Kit, make_model: MakeModel) -> None:

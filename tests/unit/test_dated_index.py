@@ -101,6 +101,33 @@ def test_with_a_cut_what_has_no_upload_time_is_hidden_but_for_find_links(
     assert names(dated(indexes=beside, cut=CUT)) == ["3.0"]
 
 
+def test_an_index_that_has_the_name_hides_all_later_ones(
+    local_index: LocalIndex, dated: Dated, make_index: Callable[[], LocalIndex], tmp_path: Path
+) -> None:
+    first, theirs = make_index().add(OLD), make_index().add(wheel("other", "9.0"), wheel("only", "1.0"))
+    local_index.add(YOUNG, wheel("other", "1.0"))
+    known = Indexes(main=local_index.url, extra=(first.url, theirs.url), from_model=(theirs.url,))
+    index = dated(indexes=known)
+    assert (names(index), names(index, "other"), names(index, "only")) == (["1.0"], ["1.0"], ["1.0"])
+    best = dated(indexes=known.of_locked_files())
+    assert (names(best), names(best, "other")) == (["1.0", "3.0"], ["9.0", "1.0"])
+    # An index that has but the name has it, as uv takes it; offline it is still known who has it.
+    first.files[0] = wheel("own", "1.0")
+    page, first.page = first.page, lambda project, as_json: ("text/html", b"")  # type: ignore[method-assign]
+    assert names(dated(indexes=known)) == []
+    first.page = page  # type: ignore[method-assign]
+    assert names(dated(indexes=known)) == ["1.0"]
+    assert [names(dated(indexes=known, offline=True), name) for name in ("own", "other")] == [["1.0"], ["1.0"]]
+
+
+def test_what_was_taken_back_is_served_to_who_pins_it_alone(local_index: LocalIndex, dated: Dated) -> None:
+    local_index.add(OLD, YOUNG)
+    local_index.said[YOUNG.name] = {"yanked": "broken"}
+    assert names(dated()) == ["1.0", "3.0"]
+    assert names(dated(yanked=())) == ["1.0"]
+    assert names(dated(yanked=(("own", "3"), ("own", "4")))) == ["1.0", "3.0"]
+
+
 # What is passed on
 
 
@@ -144,7 +171,7 @@ def test_what_is_served_is_told_to_us_as_well(local_index: LocalIndex, dated: Da
     assert file.url == f"{local_index.root}/files/{OLD.name}"
 
 
-def test_all_places_count_as_one_index(
+def test_all_places_count_as_one_index_where_the_best_of_all_is_wanted(
     make_index: Callable[[], LocalIndex], local_index: LocalIndex, dated: Dated, tmp_path: Path
 ) -> None:
     extra = make_index().add(wheel("own", "4.0"), OLD)
@@ -154,10 +181,10 @@ def test_all_places_count_as_one_index(
     (tmp_path / "files.html").write_text('<a href="own-7.0.tar.gz#md5=00">own</a><a href="notes.txt">notes</a>')
     links = (str(tmp_path), (tmp_path / "files.html").as_uri(), f"{extra.root}/files/own-8.0.tar.gz")
     local_index.add(OLD)
-    index = dated(indexes=Indexes(main=local_index.url, extra=(extra.url,), find_links=links))
-    assert names(index) == ["1.0", "4.0", "5.0", "7.0", "8.0"]
+    index = dated(indexes=Indexes(main=local_index.url, extra=(extra.url,), find_links=links, strategy="best-match"))
+    assert names(index) == ["4.0", "1.0", "5.0", "7.0", "8.0"]
     assert names(index, "own-it") == ["6.0"]
-    assert index.files("own")[0].url.startswith(local_index.root)
+    assert index.files("own")[1].url.startswith(extra.root)
     assert {file.name: file.sha256 for file in index.files("own")}[source.name] == source.sha256
 
 

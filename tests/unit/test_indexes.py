@@ -81,6 +81,23 @@ def test_a_model_that_names_what_is_asked_anyway_asks_for_nothing(url: str) -> N
     assert chosen("deny", line(url), extra_index_url=own) == (Indexes(extra=own), [])
 
 
+def test_extra_indexes_are_asked_before_the_main_one_and_the_models_last() -> None:
+    indexes, _ = chosen(
+        "allow", line("https://m.invalid/simple"), extra_index_url=("https://a.invalid", "https://b.invalid")
+    )
+    own = ("https://a.invalid", "https://b.invalid", DEFAULT)
+    assert (indexes.chain(DEFAULT), indexes.own(DEFAULT)) == ((*own, "https://m.invalid/simple"), own)
+    best, _ = chosen("allow", line("https://m.invalid/simple"), index_strategy="best-match")
+    assert best.chain(DEFAULT) == ("https://m.invalid/simple", DEFAULT)
+
+
+def test_places_of_a_models_count_after_all_and_the_deployers_beside_all() -> None:
+    indexes, _ = chosen("allow", line("https://f.invalid/files", "find-links"), find_links=("/wheels",))
+    assert (indexes.beside_all(), indexes.after_all()) == (("/wheels",), ("https://f.invalid/files",))
+    best = indexes.of_locked_files()
+    assert (best.beside_all(), best.after_all()) == (("/wheels", "https://f.invalid/files"), ())
+
+
 def test_find_links_are_kept_apart() -> None:
     indexes, _ = chosen("allow", line("https://f.invalid/files", "find-links"), find_links=("/wheels",))
     assert (indexes.find_links, indexes.extra) == (("/wheels", "https://f.invalid/files"), ())

@@ -20,6 +20,7 @@ FROM_VARIABLES: list[tuple[str, str, Any]] = [
     ("extra_index_url", "https://a.invalid  https://b.invalid\n", ("https://a.invalid", "https://b.invalid")),
     ("find_links", "/wheels", ("/wheels",)),
     ("model_indexes", "deny", "deny"),
+    ("index_strategy", "best-match", "best-match"),
     ("expand", "TOKEN USER_NAME", ("TOKEN", "USER_NAME")),
     ("as_of", "2021-04-30", "2021-04-30"),
     ("python", "3.9", "3.9"),
@@ -99,6 +100,7 @@ def test_every_setting_has_a_variable_that_is_tested() -> None:
     [
         ("engine", "npm"),
         ("model_indexes", "some"),
+        ("index_strategy", "unsafe-first-match"),
         ("python_policy", "newest"),
         ("python_source", "winget"),
         ("conda_packages", "some"),
