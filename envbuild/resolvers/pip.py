@@ -58,6 +58,8 @@ from envbuild.sources import BuildSystem
 
 # pip 10 isolates builds (PEP 518), pip 19 asks backends (PEP 517).
 _ISOLATES, _ASKS_BACKENDS = Version("10"), Version("19")
+# From here on its own resolver is asked, which takes what was taken back (PEP 592) where it is pinned and nowhere else.
+_KNOWS_YANKED = Version("21.2")
 _MAX_RUNS = 20
 
 
@@ -169,11 +171,12 @@ class Bench:
         return self._index(attempt, attempt.cut, attempt.cuts)
 
     def _index(
-        self, attempt: Attempt, cut: datetime | None, cuts: Mapping[str, datetime], lines: Iterable[str] = ()
+        self, attempt: Attempt, cut: datetime | None, cuts: Mapping[str, datetime], pip: str | None = None
     ) -> DatedIndex:
-        """:param lines: what is asked for beside the try's own demands."""
+        """:param pip: the version of the pip that reads it."""
         indexes, settings = indexes_of(self._question, attempt), self._question.settings
-        pins = frozenset({*_pins(attempt, self._question), *_pins_in(lines)})
+        knows_yanked = pip is not None and Version(pip) >= _KNOWS_YANKED
+        pins = None if knows_yanked else frozenset(_pins(attempt, self._question))
         key = (cut, tuple(sorted(cuts.items())), indexes, pins)
         if key not in self._indexes:
             default = uv.default_index(settings.home)
@@ -228,7 +231,12 @@ class Bench:
             texts = supported_tags(tools, self._question.settings, self._folder / "tags")
             order = {Tag(*text.split("-", 2)): number for number, text in reversed(list(enumerate(texts)))}
             self._tags[tools.python] = order
-        return _Terms(attempt=attempt, tools=tools, index=self.index(attempt), tags=self._tags[tools.python])
+        return _Terms(
+            attempt=attempt, tools=tools, index=self._index_for(attempt, tools), tags=self._tags[tools.python]
+        )
+
+    def _index_for(self, attempt: Attempt, tools: Tools) -> DatedIndex:
+        return self._index(attempt, attempt.cut, attempt.cuts, tools.pip)
 
     # Resolving
 
@@ -237,9 +245,9 @@ class Bench:
 
         :raises LockTimedOut: it took longer than the settings allow.
         """
-        # Side by side, where pip asks for one after the other.
-        self.index(attempt).read(one.name for one in attempt.demands if one.kind == "index" and one.name is not None)
         self._last = terms = self._terms(attempt)
+        # Side by side, where pip asks for one after the other.
+        terms.index.read(one.name for one in attempt.demands if one.kind == "index" and one.name is not None)
         for _ in range(_MAX_RUNS):
             lines = self._demand_lines(terms)
             stood_in = {name for name, _ in self._stood_in} | {one.metadata.name for one in self._located.values()}
@@ -261,7 +269,7 @@ class Bench:
         """What sdists are built with, by the tools that the environment itself was resolved with; ``None``: nothing will do."""
         if self._last is None:
             return None
-        terms = replace(self._last, attempt=attempt, index=self._index(attempt, attempt.cut, attempt.cuts, lines))
+        terms = replace(self._last, attempt=attempt, index=self._index_for(attempt, self._last.tools))
         account = self._run(terms, lines, (), stood_in=())
         if account.done.returncode != 0:
             return None
