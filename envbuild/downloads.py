@@ -13,6 +13,7 @@ import secrets
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from os.path import commonpath
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -202,17 +203,16 @@ class Downloads:
             yield from answer.iter_bytes(_CHUNK)
 
     def _with_login(self, url: str) -> str:
-        """A file's address with the credentials of the index on the same host."""
+        """A file's address with the credentials of the index on the same host; of several, of the nearest."""
         parts = urlsplit(url)
-        for index in self._indexes.urls():
-            known = urlsplit(index)
-            if "@" in known.netloc and (known.scheme, known.hostname, known.port) == (
-                parts.scheme,
-                parts.hostname,
-                parts.port,
-            ):
-                return urlunsplit(parts._replace(netloc=known.netloc))
-        return url
+        place = (parts.scheme, parts.hostname, parts.port)
+        known = [
+            index
+            for index in map(urlsplit, self._indexes.urls())
+            if "@" in index.netloc and (index.scheme, index.hostname, index.port) == place
+        ]
+        nearest = max(known, key=lambda index: len(commonpath([index.path or "/", parts.path or "/"])), default=None)
+        return url if nearest is None else urlunsplit(parts._replace(netloc=nearest.netloc))
 
     def _said(self, url: str) -> str:
         return self.redacted(without_userinfo(url))

@@ -1,26 +1,20 @@
 """Where packages are looked for: the deployer's indexes, and those that a model asks for and a policy lets through.
 
-Credentials come from the URL that the deployer gave or from netrc, at the time of use; they are never part of a lock, a
-key or a message.
+Credentials are added at the time of use (:mod:`envbuild.logins`); they are never part of a lock, a key or a message.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
 from envbuild.accelerator import FAMILY, PYTORCH_HOST
+from envbuild.logins import Logins
 from envbuild.model import Notice
-from envbuild.redaction import redacted, with_userinfo, without_userinfo
+from envbuild.redaction import redacted, without_userinfo
 from envbuild.requirement import IndexLine
-from envbuild.settings import IndexStrategy, ModelIndexes, Settings
-
-if TYPE_CHECKING:
-    import netrc
+from envbuild.settings import IndexStrategy, ModelIndexes, Settings, name_and_url
 
 # Indexes of well-known projects that a model may name without anybody's leave, and what those build themselves in
 # versions of their own (``+cu117``), beside the releases that every index has.
@@ -48,6 +42,9 @@ class Indexes:
     strategy: IndexStrategy = "first-index"
     """Which index a package comes from, where several have it: see :meth:`chain`."""
 
+    logins: Logins = field(default=Logins(), repr=False)
+    """Where their credentials are found."""
+
     def names(self) -> list[list[str]]:
         """What identifies them in a key: URLs without credentials."""
         return [
@@ -56,15 +53,18 @@ class Indexes:
         ]
 
     def logged_in(self) -> Indexes:
-        """The same with the credentials of netrc where a URL has none."""
-        known = _netrc()
+        """The same with the credentials that are found where a URL has none.
+
+        :raises IndexUnreachable: the token command or the keyring fails.
+        """
+        known = self.logins.logged_in
         return replace(
             self,
-            main=None if self.main is None else _logged_in(self.main, known),
-            extra=tuple(_logged_in(url, known) for url in self.extra),
-            find_links=tuple(_logged_in(url, known) for url in self.find_links),
-            from_model=tuple(_logged_in(url, known) for url in self.from_model),
-            trusted=tuple(_logged_in(url, known) for url in self.trusted),
+            main=None if self.main is None else known(self.main),
+            extra=tuple(map(known, self.extra)),
+            find_links=tuple(map(known, self.find_links)),
+            from_model=tuple(map(known, self.from_model)),
+            trusted=tuple(map(known, self.trusted)),
         )
 
     def chain(self, default: str) -> tuple[str, ...]:
@@ -125,10 +125,14 @@ def choose(settings: Settings, lines: Iterable[IndexLine], default: str) -> tupl
 
     :param default: the engine's own default index; a model that names it asks for nothing.
     """
-    extra, find_links, notices = list(settings.extra_index_url), list(settings.find_links), list[Notice]()
-    from_model, main = list[str](), settings.index_url
+    named = {url: name for name, url in map(name_and_url, settings.extra_index_url)}
+    main_name, main = (None, None) if settings.index_url is None else name_and_url(settings.index_url)
+    extra, find_links, notices = list(named), list(settings.find_links), list[Notice]()
+    from_model, given = list[str](), main
+    if main is not None:
+        named[main] = main_name
     for line in lines:
-        if line.url.rstrip("/") in {url.rstrip("/") for url in (default, settings.index_url or default, *extra)}:
+        if line.url.rstrip("/") in {url.rstrip("/") for url in (default, given or default, *extra)}:
             continue
         if not line.by_deployer and not _allowed(line.url, settings.model_indexes):
             notices.append(_ignored(line, settings.model_indexes))
@@ -140,12 +144,14 @@ def choose(settings: Settings, lines: Iterable[IndexLine], default: str) -> tupl
         (find_links if line.option == "find-links" else extra).append(line.url)
         if not line.by_deployer:
             from_model.append(line.url)
+    owned = [url for url in (*([main] if main else []), *extra, *find_links) if url not in from_model]
     indexes = Indexes(
         main=main,
         extra=tuple(extra),
         find_links=tuple(find_links),
         from_model=tuple(from_model),
         strategy=settings.index_strategy,
+        logins=Logins.of(settings, {url: named.get(url) for url in owned}),
     )
     return indexes, tuple(notices)
 
@@ -174,23 +180,4 @@ def _ignored(line: IndexLine, policy: ModelIndexes) -> Notice:
 
 def logged_in(urls: Iterable[str]) -> tuple[str, ...]:
     """URLs with what netrc knows of their hosts, at the time of use; one that has credentials keeps its own."""
-    known = _netrc()
-    return tuple(_logged_in(url, known) for url in urls)
-
-
-def _netrc() -> netrc.netrc | None:
-    import netrc  # a model whose lock is kept asks no index
-
-    path = Path(os.environ.get("NETRC") or "~/.netrc").expanduser()
-    try:
-        return netrc.netrc(str(path))
-    except (OSError, ValueError, netrc.NetrcParseError):
-        return None
-
-
-def _logged_in(url: str, known: netrc.netrc | None) -> str:
-    parts = urlsplit(url)
-    if known is None or not parts.scheme.startswith("http") or "@" in parts.netloc or not parts.hostname:
-        return url
-    entry = known.authenticators(parts.hostname)
-    return url if entry is None else with_userinfo(url, entry[0] or entry[1] or "", entry[2] or "")
+    return tuple(map(Logins().logged_in, urls))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 _USERINFO = re.compile(r"([a-z][a-z0-9+.-]*://)([^/?#\s\"'<>]+)@", re.IGNORECASE)
 # conda's channels take a token in the path (``https://host/t/TOKEN/channel``).
@@ -44,7 +44,8 @@ def secrets_of(urls: Iterable[str]) -> tuple[str, ...]:
     found = []
     for url in urls:
         parts = urlsplit(url)
-        found += [part for part in (parts.password, parts.username) if part and part not in ("git", "__token__")]
+        said = (part for part in (parts.password, parts.username) if part and part not in ("git", "__token__"))
+        found += [form for part in said for form in dict.fromkeys((part, unquote(part)))]
     return tuple(found)
 
 

@@ -18,7 +18,7 @@ _COLOURS = {"fine": "green", "missing": "yellow", "wrong": "red"}
 
 @click.command("doctor")
 @click.option("--offline", is_flag=True, default=None, help="Do not ask the network.")
-@click.option("--index-url", metavar="URL", help="The package index to ask, in place of the default one.")
+@click.option("--index-url", metavar="[NAME=]URL", help="The package index to ask, in place of the default one.")
 @output_options
 def command(offline: bool | None, index_url: str | None, **options: Any) -> int:
     """Look at what envbuild needs on this machine: is it there, what works without it, how is it to be had?

@@ -64,8 +64,14 @@ _WHICH_LOCK = (
         "--lock", type=click.Path(path_type=Path, dir_okay=False), help="Use this pylock.toml or conda-lock.yml."
     ),
     click.option("--no-build", is_flag=True, default=None, help="Refuse sdists; take wheels alone."),
-    click.option("--index-url", metavar="URL", help="The package index, in place of the default one."),
-    click.option("--extra-index-url", multiple=True, metavar="URL", help="One more package index."),
+    click.option("--index-url", metavar="[NAME=]URL", help="The package index, in place of the default one."),
+    click.option("--extra-index-url", multiple=True, metavar="[NAME=]URL", help="One more package index."),
+    click.option("--index-token-command", metavar="COMMAND", help="Prints a token for the indexes (docs/indexes.md)."),
+    click.option(
+        "--keyring-provider",
+        type=click.Choice(["disabled", "subprocess"]),
+        help="Ask the program keyring for passwords of indexes.",
+    ),
     click.option("--find-links", multiple=True, metavar="URL|PATH", help="One more place that holds package files."),
     click.option(
         "--index-strategy",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from envbuild import projects, uv
 from envbuild.doctor.finding import Finding, State
 from envbuild.errors import EnvbuildError, EnvironmentUnknown, EnvironmentUnreachable, IndexUnreachable, UsageError
-from envbuild.indexes import Indexes
+from envbuild.indexes import Indexes, choose
 from envbuild.override import curated
 from envbuild.projects import Project
 from envbuild.redaction import without_userinfo
@@ -32,23 +33,25 @@ def index(settings: Settings) -> Iterator[Finding]:
         yield Finding(name="index", state="fine", found=_NOT_ASKED, without=_WITHOUT_INDEX)
         return
     try:
-        url = settings.index_url or _default()
+        known, _ = choose(settings, (), "")
+        url = known.main or _default()
     except EnvbuildError as error:
         yield Finding(
             name="index", state="wrong", found=error.message, without=_WITHOUT_INDEX, hint=_NAME_IT, needed=True
         )
         return
-    yield from _index("index", url, main=True)
+    yield from _index("index", url, known, main=True)
 
 
 def further_indexes(settings: Settings) -> Iterator[Finding]:
     """The further indexes that the deployer names; each may have a few packages only."""
-    for url in settings.extra_index_url:
+    known, _ = choose(settings, (), "")
+    for url in known.extra:
         name = f"index {without_userinfo(url)}"
         if settings.offline:
             yield Finding(name=name, state="fine", found=_NOT_ASKED, without=_WITHOUT_INDEX)
         else:
-            yield from _index(name, url, main=False)
+            yield from _index(name, url, known, main=False)
 
 
 def _default() -> str:
@@ -57,10 +60,10 @@ def _default() -> str:
         return uv.default_index(Path(name))
 
 
-def _index(name: str, url: str, *, main: bool) -> Iterator[Finding]:
+def _index(name: str, url: str, known: Indexes, *, main: bool) -> Iterator[Finding]:
     where = without_userinfo(url)
     try:
-        found = _first_project(url)
+        found = _first_project(replace(known, main=url, extra=(), find_links=()), url)
     except IndexUnreachable as error:
         yield Finding(
             name=name, state="wrong", found=error.message, without=_WITHOUT_INDEX, hint=error.hint, needed=True
@@ -73,9 +76,9 @@ def _index(name: str, url: str, *, main: bool) -> Iterator[Finding]:
     yield _upload_times("upload times" if main else f"upload times of {where}", found)
 
 
-def _first_project(url: str) -> Project | None:
+def _first_project(indexes: Indexes, url: str) -> Project | None:
     for name in _COMMON:
-        if found := projects.read_projects([name], Indexes(main=url), url):
+        if found := projects.read_projects([name], indexes, url):
             return found[name]
     return None
 

@@ -338,7 +338,13 @@ def _order(workshop: Workshop, order: EnvironmentOrder) -> Mapping[str, Any]:
         "base": prefix.python_build(order.lock) or order.ground.base.image.id.removeprefix("sha256:")[:12],
         "environ": environ,
         "authorities": authorities,
-        "indexes": {"main": indexes.main, "extra": indexes.extra, "find_links": indexes.find_links},
+        "indexes": {
+            "main": indexes.main,
+            "extra": indexes.extra,
+            "find_links": indexes.find_links,
+            "from_model": indexes.from_model,
+            "strategy": indexes.strategy,
+        },
         "settings": {
             "offline": settings.offline,
             "no_build": settings.no_build,

@@ -6,6 +6,7 @@ The only reader of ``ENVBUILD_*``. Nothing inside a model's directory can change
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from envbuild.settings.values import (
     CondaPackages,
     Engine,
     IndexStrategy,
+    KeyringProvider,
     LinkMode,
     Loader,
     ModelIndexes,
@@ -23,8 +25,10 @@ from envbuild.settings.values import (
     PythonSource,
     Repair,
     check_variable,
+    name_and_url,
     read_given,
     size_of,
+    variable,
 )
 
 __all__ = [
@@ -33,6 +37,7 @@ __all__ = [
     "CondaPackages",
     "Engine",
     "IndexStrategy",
+    "KeyringProvider",
     "LinkMode",
     "Loader",
     "ModelIndexes",
@@ -42,6 +47,8 @@ __all__ = [
     "Repair",
     "Settings",
     "check_variable",
+    "index_login",
+    "name_and_url",
     "names_package",
     "size_of",
 ]
@@ -81,8 +88,12 @@ class Settings:
     """What resolves and installs: uv; pip with pip-tools, of the model's own time; ``auto``: uv, and pip where uv refuses
     what pip takes (docs/engines.md)."""
     index_url: str | None = None
-    """The main index (PEP 503/691); ``None``: the engine's own default."""
+    """The main index (PEP 503/691), ``URL`` or ``NAME=URL``; ``None``: the engine's own default."""
     extra_index_url: tuple[str, ...] = ()
+    keyring_provider: KeyringProvider = "disabled"
+    """Whether the program ``keyring`` is asked for passwords of indexes whose user is known."""
+    index_token_command: str | None = field(default=None, repr=False)
+    """A command that prints what logs in to indexes (docs/indexes.md); ``{host}`` in it is the index's host."""
     find_links: tuple[str, ...] = ()
     index_strategy: IndexStrategy = "first-index"
     """Which index a package comes from: the first that has it, or whichever has the best version (docs/indexes.md)."""
@@ -219,6 +230,13 @@ class Settings:
     def having(self, **changes: Any) -> Settings:
         """These settings with some changed; ``None`` leaves one as it is."""
         return replace(self, **{name: value for name, value in changes.items() if value is not None})
+
+
+def index_login(name: str) -> tuple[str, str | None]:
+    """The user (maybe empty) and the password, if any, that variables give for an index by its name."""
+    word = re.sub(r"[^A-Z0-9]", "_", name.upper())
+    user, password = (os.environ.get(variable(f"index_{word}_{what}")) for what in ("username", "password"))
+    return user or "", password or None
 
 
 EVERY_PACKAGE = ":all:"

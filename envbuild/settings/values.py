@@ -11,6 +11,7 @@ from envbuild.errors import UsageError
 
 PythonPolicy = Literal["exact", "minor"]
 ModelIndexes = Literal["known", "allow", "deny"]
+KeyringProvider = Literal["disabled", "subprocess"]
 IndexStrategy = Literal["first-index", "best-match"]
 Nan = Literal["null", "string", "error"]
 Engine = Literal["uv", "pip", "auto"]
@@ -28,6 +29,7 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "python_source": get_args(PythonSource),
     "model_indexes": get_args(ModelIndexes),
     "index_strategy": get_args(IndexStrategy),
+    "keyring_provider": get_args(KeyringProvider),
     "nan": get_args(Nan),
     "repair": get_args(Repair),
     "link_mode": get_args(LinkMode),
@@ -255,8 +257,33 @@ def _url(value: Any, said_by: str) -> str:
     return str(value)
 
 
-def _urls(value: Any, said_by: str) -> tuple[str, ...]:
-    return tuple(_url(url, said_by) for url in _texts(value, said_by))
+def name_and_url(text: str) -> tuple[str | None, str]:
+    """An index's name, where it has one (``NAME=URL``), and its URL."""
+    found = re.fullmatch(r"([A-Za-z0-9][A-Za-z0-9._-]*)=(.+)", text, re.DOTALL)
+    return (None, text) if found is None else (found[1], found[2])
+
+
+def _index(value: Any, said_by: str) -> str:
+    _url(name_and_url(str(value))[1], said_by)
+    return str(value)
+
+
+def _indexes(value: Any, said_by: str) -> tuple[str, ...]:
+    return tuple(_index(one, said_by) for one in _texts(value, said_by))
+
+
+def _command(value: Any, said_by: str) -> str:
+    # Imported here: few have one.
+    import shlex
+
+    try:
+        words = shlex.split(str(value))
+    except ValueError as error:
+        # The command itself may hold a secret.
+        raise UsageError(f"{said_by} is no command: {error}") from None
+    if not words:
+        raise UsageError(f"{said_by} is an empty command")
+    return str(value)
 
 
 def _flag(value: Any, said_by: str) -> bool:
@@ -375,7 +402,8 @@ _CONVERSIONS: Mapping[str, Callable[[Any, str], Any]] = {
     "set_env": _variables,
     "conda_mirror": _mirrors,
     "virtual_package": _virtual_packages,
-    "index_url": _url,
-    "extra_index_url": _urls,
+    "index_url": _index,
+    "extra_index_url": _indexes,
+    "index_token_command": _command,
     "find_links": _places,
 }

@@ -42,6 +42,7 @@ TABLE = (
     ("sample",),
     ("model",),
     ("signature",),
+    ("logins",),
     ("document", "files", "request", "settings", "system_errors"),
     ("dataframe",),
     ("arrow",),
@@ -197,8 +198,8 @@ def test_the_environment_is_read_where_the_table_of_readers_says_and_nowhere_els
         "settings/__init__.py",  # ENVBUILD_*
         "settings/serving.py",  # likewise
         "pipeline/asking.py",  # the variables that the deployer lets a model's files name
-        "indexes.py",  # NETRC
         "locations/asking.py",  # what MLflow and object stores are asked with: all of it
+        "logins.py",  # NETRC, and what the keyring and the token command are given
         "conda/running.py",  # what py-rattler is given: proxies, certificates
         "uv.py",  # what uv is given: PATH, proxies, certificates
         "resolvers/building.py",  # PATH for build backends

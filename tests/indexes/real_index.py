@@ -1,0 +1,71 @@
+"""An index server as companies run it, with a login; and a keyring, each as a program of its own."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tiny import File
+from waiting import eventually
+
+from envbuild import uv
+
+PACKAGES = ("pypiserver==2.4.2", "passlib==1.7.4", "keyring==25.7.0", "keyrings.alt==5.0.2")
+
+
+def programs(shared_home: Path) -> Path:
+    """The folder of the programs ``pypi-server`` and ``keyring``; installed once and kept."""
+    key = hashlib.sha256(" ".join((*PACKAGES, sys.version)).encode()).hexdigest()[:12]
+    place = shared_home / f"index-programs-{key}"
+    if not (place / "whole").exists():
+        python = ("--python", str(place / "bin" / "python"))
+        for words in (
+            ("venv", "--clear", "--python", sys.executable, str(place)),
+            ("pip", "install", *python, "--link-mode", "copy", *PACKAGES),
+        ):
+            cache = ("--no-config", "--cache-dir", str(shared_home / "uv"))
+            subprocess.run([uv.binary(), *words, *cache], check=True, capture_output=True)
+        (place / "whole").touch()
+    return place / "bin"
+
+
+@contextmanager
+def served_by_pypiserver(bin_: Path, folder: Path, files: Iterable[File], user: str, password: str) -> Iterator[str]:
+    """The address of an index that demands a login for everything, meanwhile."""
+    (folder / "packages").mkdir(parents=True)
+    for file in files:
+        (folder / "packages" / file.name).write_bytes(file.content)
+    digest = base64.b64encode(hashlib.sha1(password.encode()).digest()).decode()
+    (folder / "htpasswd").write_text(f"{user}:{{SHA}}{digest}\n")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = ["run", "-i", "127.0.0.1", "-p", str(port), "-a", "update,download,list", "-P", "htpasswd"]
+    argv = [str(bin_ / "pypi-server"), *words, "--disable-fallback", "packages"]
+    with subprocess.Popen(argv, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        try:
+            url = f"http://127.0.0.1:{port}/simple/"
+            eventually(lambda: _demands_a_login(url), "the index answers")
+            yield url
+        finally:
+            server.terminate()
+
+
+def _demands_a_login(url: str) -> bool:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        opener.open(url, timeout=5).close()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code == 401
+    except OSError:
+        return False
+    return False
