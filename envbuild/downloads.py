@@ -86,7 +86,9 @@ class Downloads:
         """The client for everything upstream."""
         with self._lock:
             if self._client is None:
-                self._client = web.client(timeout=_TIMEOUT_SECONDS, follow_redirects=True)
+                self._client = web.client(
+                    self._indexes.ca, self._indexes.client_cert, timeout=_TIMEOUT_SECONDS, follow_redirects=True
+                )
             return self._client
 
     def redacted(self, text: str) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
+from envbuild import web
 from envbuild.accelerator import FAMILY, PYTORCH_HOST
 from envbuild.logins import Logins
 from envbuild.model import Notice
@@ -44,6 +45,10 @@ class Indexes:
 
     logins: Logins = field(default=Logins(), repr=False)
     """Where their credentials are found."""
+    ca: str | None = None
+    """A file of authorities that they are believed by, beside the system's."""
+    client_cert: str | None = None
+    """A file of the certificate that is shown to them, with its key."""
 
     def names(self) -> list[list[str]]:
         """What identifies them in a key: URLs without credentials."""
@@ -102,6 +107,10 @@ class Indexes:
         """The same for whoever knows each file's sha256: wherever it lies, it is the one."""
         return replace(self, strategy="best-match")
 
+    def only(self, url: str) -> Indexes:
+        """One alone, on the same terms."""
+        return replace(self, main=url, extra=(), find_links=(), from_model=(), trusted=(), last=(), alone=False)
+
     def without(self, dead: Collection[str]) -> Indexes:
         """The same without some that the model named."""
         return replace(
@@ -124,6 +133,7 @@ def choose(settings: Settings, lines: Iterable[IndexLine], default: str) -> tupl
     """The indexes to use: the deployer's, and those that the model asks for and the policy lets through.
 
     :param default: the engine's own default index; a model that names it asks for nothing.
+    :raises UsageError: a file of certificates cannot be used.
     """
     named = {url: name for name, url in map(name_and_url, settings.extra_index_url)}
     main_name, main = (None, None) if settings.index_url is None else name_and_url(settings.index_url)
@@ -152,7 +162,10 @@ def choose(settings: Settings, lines: Iterable[IndexLine], default: str) -> tupl
         from_model=tuple(from_model),
         strategy=settings.index_strategy,
         logins=Logins.of(settings, {url: named.get(url) for url in owned}),
+        ca=None if settings.index_ca is None else str(settings.index_ca),
+        client_cert=None if settings.index_client_cert is None else str(settings.index_client_cert),
     )
+    web.check(indexes.ca, indexes.client_cert)
     return indexes, tuple(notices)
 
 

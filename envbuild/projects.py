@@ -98,7 +98,7 @@ def read_projects(
     known = indexes.logged_in()
     bases = known.own(default)
     with (
-        web.client(timeout=seconds, follow_redirects=True) as client,
+        web.client(known.ca, known.client_cert, timeout=seconds, follow_redirects=True) as client,
         ThreadPoolExecutor(_CONNECTIONS) as pool,
     ):
         found = pool.map(lambda name: _read_project(client, bases, name, known.strategy), wanted)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from envbuild import process, system_errors
+from envbuild import process, system_errors, web
 from envbuild.errors import InternalError, UsageError
 from envbuild.files import make_private, write_whole
 from envbuild.indexes import Indexes
@@ -113,7 +113,12 @@ def run(call: Call, report: Report) -> Completed:
                 *(["--offline"] if call.offline or call.settings.offline else []),
                 *(["--preview-features", "index-exclude-newer"] if indexes.last else []),
             ],
-            env={**bare_environ(private / "home"), "UV_NO_PROGRESS": "1", **call.environ},
+            env={
+                **bare_environ(private / "home"),
+                **_certificates(indexes, private),
+                "UV_NO_PROGRESS": "1",
+                **call.environ,
+            },
             cwd=call.cwd,
             stdin=call.stdin.encode(),
             timeout=call.timeout,
@@ -130,6 +135,21 @@ def run(call: Call, report: Report) -> Completed:
     if done.returncode != 0:
         system_errors.check_words(done.stderr, call.settings.home, call.needed)
     return done
+
+
+def _certificates(indexes: Indexes, private: Path) -> dict[str, str]:
+    """What uv is to believe and to show, by files."""
+    found = {}
+    if indexes.ca is not None:
+        # To uv a file stands in place of the system's.
+        known = os.environ.get("SSL_CERT_FILE")
+        believed = Path(known).read_text(encoding="utf-8", errors="replace") if known else web.system_authorities()
+        path = private / "authorities.pem"
+        path.write_text(f"{believed.rstrip()}\n{Path(indexes.ca).read_text(encoding='utf-8')}", encoding="utf-8")
+        found["SSL_CERT_FILE"] = str(path)
+    if indexes.client_cert is not None:
+        found["SSL_CLIENT_CERT"] = indexes.client_cert
+    return found
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import ssl
 import threading
 import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,7 +18,8 @@ from tiny import File
 class LocalIndex:
     """A real HTTP server with packages; what it does may be changed while it runs."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        """:param tls: speak TLS, on these terms."""
         self.files: list[File] = []
         self.upload_times = True
         """With them it speaks PEP 691 (JSON), without PEP 503 (HTML)."""
@@ -41,12 +43,16 @@ class LocalIndex:
         self._token = uuid.uuid4().hex
         handler = type("Handler", (_Handler,), {"index": self})
         self._server = _Server(("127.0.0.1", 0), handler)
+        self._scheme = "http"
+        if tls is not None:
+            self._scheme = "https"
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
 
     @property
     def root(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}/{self._token}"
+        return f"{self._scheme}://127.0.0.1:{self._server.server_port}/{self._token}"
 
     @property
     def url(self) -> str:

@@ -25,6 +25,8 @@ _WHERE_AND_HOW = (
     "index_url",
     "extra_index_url",
     "index_strategy",
+    "index_ca",
+    "index_client_cert",
     "index_token_command",
     "keyring_provider",
     "find_links",

@@ -66,6 +66,8 @@ _WHICH_LOCK = (
     click.option("--no-build", is_flag=True, default=None, help="Refuse sdists; take wheels alone."),
     click.option("--index-url", metavar="[NAME=]URL", help="The package index, in place of the default one."),
     click.option("--extra-index-url", multiple=True, metavar="[NAME=]URL", help="One more package index."),
+    click.option("--index-ca", type=_FILE, help="Believe these authorities of indexes too (PEM)."),
+    click.option("--index-client-cert", type=_FILE, help="Show indexes this certificate (PEM, with its key)."),
     click.option("--index-token-command", metavar="COMMAND", help="Prints a token for the indexes (docs/indexes.md)."),
     click.option(
         "--keyring-provider",

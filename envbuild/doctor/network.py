@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from envbuild import projects, uv
@@ -63,7 +62,7 @@ def _default() -> str:
 def _index(name: str, url: str, known: Indexes, *, main: bool) -> Iterator[Finding]:
     where = without_userinfo(url)
     try:
-        found = _first_project(replace(known, main=url, extra=(), find_links=()), url)
+        found = _first_project(known.only(url), url)
     except IndexUnreachable as error:
         yield Finding(
             name=name, state="wrong", found=error.message, without=_WITHOUT_INDEX, hint=error.hint, needed=True

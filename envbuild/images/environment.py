@@ -345,6 +345,11 @@ def _order(workshop: Workshop, order: EnvironmentOrder) -> Mapping[str, Any]:
             "from_model": indexes.from_model,
             "strategy": indexes.strategy,
         },
+        "certificates": {
+            name: Path(path).read_text(encoding="utf-8")
+            for name, path in (("ca", indexes.ca), ("client_cert", indexes.client_cert))
+            if path is not None
+        },
         "settings": {
             "offline": settings.offline,
             "no_build": settings.no_build,

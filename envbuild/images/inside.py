@@ -166,7 +166,8 @@ def _build(order: Mapping[str, Any]) -> Mapping[str, Any]:
     make_private(HOME)
     lock = read_kept(order["lock"], "the lock")
     interpreter = Interpreter(**order["python"])
-    indexes = Indexes(**_frozen(order["indexes"]))
+    files = {name: _private(f"{name}.pem", text) for name, text in order.get("certificates", {}).items()}
+    indexes = Indexes(**_frozen(order["indexes"]), ca=files.get("ca"), client_cert=files.get("client_cert"))
     built = Order(
         lock=lock,
         interpreter=interpreter,
@@ -181,6 +182,14 @@ def _build(order: Mapping[str, Any]) -> Mapping[str, Any]:
     manifest = _builder(order.get("prefix"), lock).build(built, _report)
     complete(ENVIRONMENT, lock, interpreter, manifest, linked=False, durable=False)
     return {"size": manifest.size, "files": len(manifest.files)}
+
+
+def _private(name: str, text: str) -> str:
+    """A file in memory that nobody else may read."""
+    path = Path(MEMORY, name)
+    path.touch(mode=0o600)
+    path.write_text(text, encoding="utf-8")
+    return str(path)
 
 
 def _builder(archive: str | None, lock: Lock) -> Builder:

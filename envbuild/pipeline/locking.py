@@ -145,7 +145,9 @@ def conditions(settings: Settings, indexes: Indexes) -> str:
         settings.no_build,
         Switch.of(settings).key(),
     )
-    return json.dumps([*answers, settings.lock_timeout, settings.build_timeout, settings.python_downloads])
+    ways_in = [str(settings.index_ca), str(settings.index_client_cert), settings.keyring_provider]
+    ways_in.append(str(settings.index_token_command is not None))
+    return json.dumps([*answers, settings.lock_timeout, settings.build_timeout, settings.python_downloads, *ways_in])
 
 
 def _kept(store: Store, key: str, wanted: target.Target) -> Lock | None:

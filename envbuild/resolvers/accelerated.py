@@ -13,7 +13,6 @@ from envbuild import accelerator
 from envbuild.accelerator import AS_INDEXED, FAMILY
 from envbuild.asof import Ask
 from envbuild.errors import IndexUnreachable, Unresolvable
-from envbuild.indexes import Indexes
 from envbuild.lock import LockedPackage
 from envbuild.projects import Project, read_projects
 from envbuild.question import Question
@@ -147,16 +146,16 @@ def _offered(builds: Mapping[str, str], question: Question, wanted: Wanted) -> d
     """Those of the builds that there are for the target."""
     if question.settings.offline:
         raise IndexUnreachable("the network is not to be used", hint="run once without --offline")
-    projects = _asked("torch", wanted)
+    projects = _asked("torch", wanted, question)
     for name in builds.keys() - projects.keys():
         # To whoever keeps such folders as plain files, what is not there is often forbidden.
         with suppress(IndexUnreachable):
-            projects |= _asked(name, wanted)
+            projects |= _asked(name, wanted, question)
     return {name: text for name, text in builds.items() if _has(projects.get(name), Version(text), question)}
 
 
-def _asked(name: str, wanted: Wanted) -> dict[str, Project]:
-    return read_projects([name], Indexes(main=wanted.folder), wanted.folder, seconds=_TIMEOUT_SECONDS)
+def _asked(name: str, wanted: Wanted, question: Question) -> dict[str, Project]:
+    return read_projects([name], question.indexes.only(wanted.folder), wanted.folder, seconds=_TIMEOUT_SECONDS)
 
 
 def _has(project: Project | None, version: Version, question: Question) -> bool:

@@ -36,7 +36,7 @@ def with_known_builds(indexes: Indexes, demands: Iterable[Demand], settings: Set
         f"{url.rstrip('/')}/{name}/"
         for url in indexes.extra
         for name in sorted(theirs.get(url, set()) & free)
-        if _has(url, name, settings)
+        if _has(indexes.only(url), name, settings)
     ]
     return replace(indexes, trusted=trusted).beside(pages)
 
@@ -50,13 +50,13 @@ def _had_by_the_deployer(names: Collection[str], indexes: Indexes, settings: Set
     extra = [url for url in indexes.extra if url not in indexes.from_model]
     if extra and settings.offline:
         return set(names)
-    return {name for url in extra for name in read_projects(names, replace(indexes, main=url, extra=()), url)}
+    return {name for url in extra for name in read_projects(names, indexes.only(url), url)}
 
 
-def _has(url: str, name: str, settings: Settings) -> bool:
+def _has(index: Indexes, name: str, settings: Settings) -> bool:
     """Whether an index has a project's page; of one that is gone no page is asked for."""
     if settings.offline:
         return True
     with suppress(IndexUnreachable):
-        return name in read_projects([name], Indexes(main=url), url)
+        return name in read_projects([name], index, "")
     return False

@@ -92,6 +92,10 @@ class Settings:
     extra_index_url: tuple[str, ...] = ()
     keyring_provider: KeyringProvider = "disabled"
     """Whether the program ``keyring`` is asked for passwords of indexes whose user is known."""
+    index_ca: Path | None = None
+    """Certificate authorities that indexes are believed by, beside the system's (PEM)."""
+    index_client_cert: Path | None = None
+    """The certificate that is shown to indexes, with its key (PEM)."""
     index_token_command: str | None = field(default=None, repr=False)
     """A command that prints what logs in to indexes (docs/indexes.md); ``{host}`` in it is the index's host."""
     find_links: tuple[str, ...] = ()

@@ -22,6 +22,8 @@ FROM_VARIABLES: list[tuple[str, str, Any]] = [
     ("model_indexes", "deny", "deny"),
     ("index_strategy", "best-match", "best-match"),
     ("keyring_provider", "subprocess", "subprocess"),
+    ("index_ca", "/srv/ca.pem", Path("/srv/ca.pem")),
+    ("index_client_cert", "/srv/me.pem", Path("/srv/me.pem")),
     ("index_token_command", "token --for '{host}'", "token --for '{host}'"),
     ("expand", "TOKEN USER_NAME", ("TOKEN", "USER_NAME")),
     ("as_of", "2021-04-30", "2021-04-30"),
