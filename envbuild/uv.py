@@ -141,11 +141,8 @@ def _certificates(indexes: Indexes, private: Path) -> dict[str, str]:
     """What uv is to believe and to show, by files."""
     found = {}
     if indexes.ca is not None:
-        # To uv a file stands in place of the system's.
-        known = os.environ.get("SSL_CERT_FILE")
-        believed = Path(known).read_text(encoding="utf-8", errors="replace") if known else web.system_authorities()
         path = private / "authorities.pem"
-        path.write_text(f"{believed.rstrip()}\n{Path(indexes.ca).read_text(encoding='utf-8')}", encoding="utf-8")
+        path.write_text(_believed(indexes.ca) or "", encoding="utf-8")
         found["SSL_CERT_FILE"] = str(path)
     if indexes.client_cert is not None:
         found["SSL_CLIENT_CERT"] = indexes.client_cert
@@ -195,14 +192,24 @@ def _settings_text(indexes: Indexes, home: Path, config: Mapping[str, Any]) -> s
     return tomli_w.dumps(content)
 
 
-def network() -> tuple[dict[str, str], str | None]:
-    """What a container needs of this machine's network: the variables that name proxies, and the authorities (PEM)."""
+def network(ca: str | None = None) -> tuple[dict[str, str], str | None]:
+    """What a container needs of this machine's network: the variables that name proxies, and the authorities (PEM).
+
+    :param ca: a file of authorities beside the system's.
+    """
     names = [name for pair in _PROXIES.values() for name in pair] + ["NO_PROXY", "no_proxy"]
-    authorities = None
+    return {name: os.environ[name] for name in names if name in os.environ}, _believed(ca)
+
+
+def _believed(ca: str | None) -> str | None:
+    """The authorities that are named (PEM), in one text, since to uv a file stands in place of all others."""
+    known = None
     if path := os.environ.get("SSL_CERT_FILE"):
         with contextlib.suppress(OSError):
-            authorities = Path(path).read_text(encoding="utf-8", errors="replace")
-    return {name: os.environ[name] for name in names if name in os.environ}, authorities
+            known = Path(path).read_text(encoding="utf-8", errors="replace")
+    if ca is None:
+        return known
+    return f"{(known or web.system_authorities()).rstrip()}\n{Path(ca).read_text(encoding='utf-8')}"
 
 
 def bare_environ(home: Path) -> Mapping[str, str]:

@@ -330,7 +330,7 @@ def local_parts(lock: Lock, model: Path, parts: frozenset[str]) -> Iterator[tupl
 def _order(workshop: Workshop, order: EnvironmentOrder) -> Mapping[str, Any]:
     """What the program inside is asked; it reaches it by standard input alone."""
     settings, indexes = workshop.settings, order.indexes.logged_in()
-    environ, authorities = uv.network()
+    environ, authorities = uv.network(indexes.ca)
     return {
         "verb": "build",
         "lock": write_lock(neutral(order.lock)),
@@ -345,11 +345,7 @@ def _order(workshop: Workshop, order: EnvironmentOrder) -> Mapping[str, Any]:
             "from_model": indexes.from_model,
             "strategy": indexes.strategy,
         },
-        "certificates": {
-            name: Path(path).read_text(encoding="utf-8")
-            for name, path in (("ca", indexes.ca), ("client_cert", indexes.client_cert))
-            if path is not None
-        },
+        "client_cert": None if indexes.client_cert is None else Path(indexes.client_cert).read_text(encoding="utf-8"),
         "settings": {
             "offline": settings.offline,
             "no_build": settings.no_build,

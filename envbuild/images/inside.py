@@ -166,8 +166,8 @@ def _build(order: Mapping[str, Any]) -> Mapping[str, Any]:
     make_private(HOME)
     lock = read_kept(order["lock"], "the lock")
     interpreter = Interpreter(**order["python"])
-    files = {name: _private(f"{name}.pem", text) for name, text in order.get("certificates", {}).items()}
-    indexes = Indexes(**_frozen(order["indexes"]), ca=files.get("ca"), client_cert=files.get("client_cert"))
+    shown = order.get("client_cert")
+    indexes = Indexes(**_frozen(order["indexes"]), client_cert=None if shown is None else _private("shown.pem", shown))
     built = Order(
         lock=lock,
         interpreter=interpreter,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -66,6 +67,30 @@ def test_a_login_from_netrc_and_what_a_proxy_and_an_authority_are_stay_nowhere(
         "HTTPS_PROXY": f"http://{USER}:{PROXY}@127.0.0.1:9",
         "SSL_CERT_FILE": str(authorities),
         "NO_PROXY": "127.0.0.1",
+    }
+    made = image(make_model(pip=["fruit"]), environ=environ)
+    _nowhere(made, image_environ)
+
+
+@pytest.mark.slow
+def test_a_token_and_the_certificate_that_is_shown_stay_nowhere(
+    make_model: MakeModel, local_index: LocalIndex, image_environ: dict[str, str], tmp_path: Path
+) -> None:
+    local_index.add(wheel("fruit", "1.0"))
+    local_index.login = ("__token__", CANARY)
+    token = tmp_path / "token"
+    token.write_text(f"#!/bin/sh\necho {CANARY}\n")
+    token.chmod(0o700)
+    words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=me", "-days", "2"]
+    words += ["-keyout", str(tmp_path / "key"), "-out", str(tmp_path / "crt")]
+    subprocess.run(words, check=True, capture_output=True)
+    shown = tmp_path / "me.pem"
+    shown.write_text(f"# {PROXY}\n{(tmp_path / 'crt').read_text()}{(tmp_path / 'key').read_text()}")
+    environ = {
+        **image_environ,
+        "ENVBUILD_INDEX_TOKEN_COMMAND": str(token),
+        "ENVBUILD_INDEX_CLIENT_CERT": str(shown),
+        "ENVBUILD_INDEX_CA": str(shown),
     }
     made = image(make_model(pip=["fruit"]), environ=environ)
     _nowhere(made, image_environ)
