@@ -46,7 +46,7 @@ TABLE = (
     ("document", "files", "request", "settings", "system_errors"),
     ("dataframe",),
     ("arrow",),
-    ("accelerator",),
+    ("accelerator", "web"),
     (
         "conda_names",
         "errors",
@@ -56,7 +56,6 @@ TABLE = (
         "redaction",
         "system_packages",
         "target",
-        "web",
         "worker",
     ),
 )
