@@ -103,8 +103,16 @@ class Indexes:
             return ()
         return tuple(url for url in self.find_links if url in self.from_model and url not in self.trusted)
 
+    @property
+    def are_several(self) -> bool:
+        """Whether a package may lie at more than one."""
+        return bool(self.extra or self.find_links)
+
     def of_locked_files(self) -> Indexes:
-        """The same for whoever knows each file's sha256: wherever it lies, it is the one."""
+        """The same for whoever knows each file's sha256: wherever it lies, it is the one.
+
+        Those that are asked first anyway are better asked alone before: of the others one may be gone.
+        """
         return replace(self, strategy="best-match")
 
     def only(self, url: str) -> Indexes:

@@ -67,12 +67,13 @@ class LockedFiles:
         settings = self._order.settings
         default = "" if self._order.indexes.main else uv.default_index(settings.home)
         opened = ExitStack()
-        index = opened.enter_context(
-            # Each file is known by its sha256, wherever it lies.
-            DatedIndex(self._order.indexes.of_locked_files(), default, home=settings.home, offline=settings.offline)
+        indexes = self._order.indexes
+        index, everywhere = (
+            opened.enter_context(DatedIndex(one, default, home=settings.home, offline=settings.offline))
+            for one in (indexes, indexes.of_locked_files())
         )
         downloads = opened.enter_context(Downloads(self._order.indexes, settings.home, offline=settings.offline))
-        work = _Work(packages, lambda package: self._one(package, index, downloads), opened.close)
+        work = _Work(packages, lambda package: self._one(package, (index, everywhere), downloads), opened.close)
         found: dict[str, Path] = {}
         try:
             for _ in packages:
@@ -86,24 +87,18 @@ class LockedFiles:
             work.end()
         return found
 
-    def _one(self, package: LockedPackage, index: DatedIndex, downloads: Downloads) -> Path:
+    def _one(self, package: LockedPackage, indexes: Sequence[DatedIndex], downloads: Downloads) -> Path:
+        """:param indexes: the one that is asked first, and the one that is asked for what that does not have."""
         if package.kind == "archive":
             return self._download(package, package.url or "", package.size, downloads)
         try:
-            listed = index.files(package.name)
+            chosen = next((found for index in indexes if (found := _chosen(package, index)) is not None), None)
+        except HashMismatch:
+            raise
         except EnvbuildError as error:
             # To resolve is another's business: here an index that does not answer is a file that cannot be had.
             message = f"the file of {package.name} cannot be fetched: {error.message}"
             raise DownloadFailed(message, hint=error.hint, details=error.details) from error
-        # What an index states no sha256 of is told by its name, and read for its sha256.
-        same = next((file for file in listed if file.sha256 == package.sha256), None)
-        named = next((file for file in listed if file.name == file_name(package)), None)
-        if same is None and named is not None and named.sha256 is not None:
-            raise HashMismatch(
-                f"the index has {named.name} with sha256 {named.sha256}; {package.sha256} is locked",
-                hint="the index serves another file than it did; do not install it",
-            )
-        chosen: File | None = same or named
         if chosen is None:
             raise DownloadFailed(
                 f"the locked file of {package.name} {package.version} is not to be had: no index has "
@@ -117,6 +112,23 @@ class LockedFiles:
         path = downloads.fetch(url, {"sha256": package.sha256})
         self._report(Step("downloading", file_name(package), bytes=path.stat().st_size, done=True))
         return path
+
+
+def _chosen(package: LockedPackage, index: DatedIndex) -> File | None:
+    """The locked file as an index lists it; ``None``: it does not.
+
+    :raises HashMismatch: it lists another under its name.
+    """
+    listed = index.files(package.name)
+    # What an index states no sha256 of is told by its name, and read for its sha256.
+    same = next((file for file in listed if file.sha256 == package.sha256), None)
+    named = next((file for file in listed if file.name == file_name(package)), None)
+    if same is None and named is not None and named.sha256 is not None:
+        raise HashMismatch(
+            f"the index has {named.name} with sha256 {named.sha256}; {package.sha256} is locked",
+            hint="the index serves another file than it did; do not install it",
+        )
+    return same or named
 
 
 class _Work:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from envbuild import process, system_packages, uv
@@ -93,16 +94,23 @@ class UvInstaller:
         call = uv.Call(
             arguments=arguments,
             settings=order.settings,
-            indexes=order.indexes.of_locked_files() if locked else order.indexes,
+            indexes=order.indexes,
             cwd=cwd or self._scratch,
             timeout=order.settings.build_timeout,
             config=config or {},
             environ=environ or {},
             needed=order.lock.size,
         )
-        try:
+
+        def reported(step: Step) -> None:
             # Resolving by name and hash is a formality here, and no step that anybody waits for.
-            done = uv.run(call, lambda step: None if step.phase == "resolving" else report(step))
+            if step.phase != "resolving":
+                report(step)
+
+        try:
+            done = uv.run(call, reported)
+            if done.returncode != 0 and locked and order.indexes.are_several and re.search(_ABSENT, done.stderr):
+                done = uv.run(replace(call, indexes=order.indexes.of_locked_files()), reported)
         except process.TimedOutWaiting:
             raise timed_out(order) from None
         if done.returncode != 0:
@@ -113,6 +121,7 @@ def _build_lines(build: BuildLock) -> list[str]:
     return [requirement_line(package, "") for package in build.packages]
 
 
+_ABSENT = "unsatisfiable|not found in the package registry"
 _SDIST_WORDS = r"Failed to (download and )?build|Build backend failed|setup\.py build"
 _FAILURES: tuple[tuple[str, type[BuildError], str, str], ...] = (
     (
@@ -135,7 +144,7 @@ _FAILURES: tuple[tuple[str, type[BuildError], str, str], ...] = (
         "is there a network, and are the index's URL and credentials right (--index-url, netrc)?",
     ),
     (
-        "unsatisfiable|not found in the package registry",
+        _ABSENT,
         DownloadFailed,
         "a locked package is not to be had",
         "is it still on the index that you use? envbuild lock --update resolves again",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -103,6 +104,26 @@ def test_what_rules_of_repair_are_told_is_what_that_index_has(
     found = read_projects(["acme", "beta"], known, default_index(either.home))
     assert [str(version) for version in found["acme"].releases] == ["1.0"]
     assert list(found) == ["acme", "beta"]
+
+
+def test_a_lock_is_built_though_another_index_has_the_name_by_now(
+    either: Kit, make_model: MakeModel, make_index: MakeIndex
+) -> None:
+    either.index.add(wheel("alpha", "1.0"))
+    locked = either.lock(make_model(pip=["alpha"]))
+    shutil.rmtree(either.home / "uv")
+    other = make_index().add(wheel("alpha", "2.0"))
+    built = pipeline.build(locked, either.settings(extra_index_url=(other.url,)))
+    assert run_python(built.environment.path, "import alpha; print(alpha.version)") == "1.0"
+
+
+def test_a_page_of_a_models_that_is_gone_is_left_out(either: Kit, make_model: MakeModel, private: LocalIndex) -> None:
+    model = make_model(pip=[f"--find-links {either.index.root}/gone", "acme"])
+    locked = either.lock(model, model_indexes="allow")
+    # uv must know beforehand what lies there; pip asks when nobody else has something.
+    said = ["dead-index"] if either.more["engine"] == "uv" else []
+    assert (versions(locked)["acme"], codes(locked)) == ("1.0", said)
+    assert pipeline.build(locked, either.settings(model_indexes="allow")).was_built
 
 
 # Indexes of the model's

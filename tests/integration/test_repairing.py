@@ -325,7 +325,12 @@ def test_a_models_index_that_is_there_no_more_is_left_out_and_the_rest_built(kit
         probe.bind(("127.0.0.1", 0))
         dead = f"http://127.0.0.1:{probe.getsockname()[1]}/simple"
     kit.index.add(wheel("alpha", "1.0"))
-    built = kit.build(make_model(pip=[f"--extra-index-url {dead}", "alpha"]), model_indexes="allow")
+    model = make_model(pip=[f"--extra-index-url {dead}", "alpha"])
+    # Nobody asks it for what the first index has.
+    asked_first = kit.build(model, model_indexes="allow")
+    assert (versions(asked_first.locked), codes(asked_first.locked)) == ({"alpha": "1.0"}, [])
+    kit.more |= {"home": kit.home.with_name("other"), "index_strategy": "best-match"}
+    built = kit.build(model, model_indexes="allow")
     assert (versions(built.locked), codes(built.locked)) == ({"alpha": "1.0"}, ["dead-index"])
     assert dead in built.locked.notices[0].message
     assert built.locked.lock.origin.indexes == (kit.index.url,)
@@ -338,7 +343,7 @@ def test_a_models_index_that_answers_no_more_is_left_out_without_its_password(
     theirs.status = 410
     kit.index.add(wheel("alpha", "1.0"))
     model = make_model(pip=[f"--extra-index-url {theirs.with_login('somebody', 'hunter22')}", "alpha"])
-    locked = kit.lock(model, model_indexes="allow")
+    locked = kit.lock(model, model_indexes="allow", index_strategy="best-match")
     assert (versions(locked), codes(locked)) == ({"alpha": "1.0"}, ["dead-index"])
     assert theirs.url in locked.notices[0].message
     for text in (write_lock(locked.lock), *(notice.message for notice in locked.notices)):
