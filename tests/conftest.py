@@ -43,6 +43,8 @@ _NEEDS = {
     "test_the_documented_fastai": ("python3.8",),
     "test_a_git_requirement": ("git",),
     "test_second_predict.py": ("unshare",),
+    "tests/indexes/": ("python3.8",),
+    "tests/indexes/test_certificates.py": ("openssl",),
     "tests/images/test_registry.py": ("docker-registry", "skopeo", "openssl"),
     "tests/images/test_image_pushing.py": ("docker-registry", "skopeo"),
     "tests/images/test_image_": ("python3.8", "debootstrap"),

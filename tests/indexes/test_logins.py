@@ -28,6 +28,7 @@ USER, CANARY = "canary-user", "canary-pass/w%rd-71be"
 FORMS = (CANARY, quote(CANARY, safe=""), quote(CANARY))
 # netrc, and a token alone, are tried with the slow ones: the former stands in tests/integration as well.
 SLOW = ("netrc", "command")
+REST = (*SLOW, "environment", "keyring")
 WAYS = [
     pytest.param(how, marks=[pytest.mark.slow] if how in SLOW else [])
     for how in ("url", "netrc", "environment", "keyring", "command", "command-json")
@@ -177,7 +178,7 @@ def test_a_login_works_and_the_password_is_nowhere(
         assert known.calls.read_text().splitlines() == [host] * 2
 
 
-@pytest.mark.parametrize("how", WAYS)
+@pytest.mark.parametrize("how", ["url", "command-json", *(pytest.param(how, marks=pytest.mark.slow) for how in REST)])
 def test_a_login_that_is_refused_is_said_without_it(
     how: str, home: Path, make_model: MakeModel, make_index: Callable[[], LocalIndex], bin_: Path, secrets: Path
 ) -> None:

@@ -15,6 +15,7 @@ from tiny import wheel
 from envbuild import indexes, pipeline
 from envbuild.errors import LockError, Unresolvable
 from envbuild.projects import read_projects
+from envbuild.pylock import write_lock
 from envbuild.uv import default_index
 
 MakeModel = Callable[..., Path]
@@ -155,6 +156,17 @@ def test_a_models_index_brings_what_nobody_else_has_and_replaces_nothing(
         "beta": "77",
         "delta": "1.0",
     }
+
+
+def test_a_page_of_a_models_may_want_the_login_that_its_address_has(
+    either: Kit, make_model: MakeModel, private: LocalIndex, make_index: MakeIndex
+) -> None:
+    theirs = make_index().add(wheel("delta", "1.0"))
+    theirs.login = ("somebody", "hunter22")
+    page = f"{theirs.with_login('somebody', 'hunter22')}/delta/"
+    built = either.build(make_model(pip=[f"--find-links {page}", "delta"]), model_indexes="allow")
+    assert versions(built.locked) == {"delta": "1.0"}
+    assert "hunter22" not in write_lock(built.locked.lock)
 
 
 @pytest.fixture
