@@ -48,11 +48,11 @@ from envbuild.resolvers.trying import (
     copy_local_parts,
     indexes_of,
     lock_of,
-    noting_yanked,
     resolved,
     with_notices_of,
 )
 from envbuild.resolvers.uv import explain
+from envbuild.resolvers.yanked import noting_yanked
 from envbuild.settings import EVERY_PACKAGE, names_package
 from envbuild.sources import BuildSystem
 

@@ -129,25 +129,6 @@ def with_notices_of(attempt: Attempt, packages: Iterable[LockedPackage]) -> Atte
     return attempt
 
 
-def noting_yanked(
-    attempt: Attempt,
-    packages: Iterable[LockedPackage],
-    build: Iterable[BuildLock],
-    yanked: Mapping[tuple[str, str], str],
-) -> Attempt:
-    """The try with a notice for each locked release that was taken back (PEP 592): its pin alone has let it in.
-
-    :param yanked: why, by name and version.
-    """
-    everything = (*packages, *(package for one in build for package in one.packages))
-    for name, version in dict.fromkeys((one.name, one.version or "") for one in everything):
-        if (name, version) in yanked:
-            reason = yanked[name, version].strip()
-            why = f": {reason}" if reason else ", and no reason is given"
-            attempt = attempt.noting("yanked", f"{name} {version} is pinned, and was taken back by its index{why}")
-    return attempt
-
-
 def lines_of(attempt: Attempt) -> list[str]:
     """What is demanded, a line each."""
     return [_line(demand) for demand in attempt.demands]

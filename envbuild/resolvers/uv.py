@@ -9,8 +9,6 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from packaging.utils import canonicalize_name
-
 from envbuild import process, system_packages, uv
 from envbuild.asof import rfc3339
 from envbuild.errors import IndexUnreachable, LockError, LockTimedOut, Unresolvable
@@ -36,11 +34,11 @@ from envbuild.resolvers.trying import (
     indexes_of,
     lines_of,
     lock_of,
-    noting_yanked,
     resolved,
     who,
     with_notices_of,
 )
+from envbuild.resolvers.yanked import noting_yanked, yanked_in
 
 _NETWORK_WORDS = ("error sending request", "Failed to fetch", "dns error", "HTTP status", "Request failed after")
 # To uv an index that refuses us merely lacks the package; a hint names the status.
@@ -247,14 +245,6 @@ def packages_in(text: str, question: Question) -> tuple[LockedPackage, ...]:
     # uv demands the Python that it resolved for at least; ours is any of the same minor version.
     text = re.sub(r"^requires-python = .*$", "", text, count=1, flags=re.MULTILINE)
     return read_lock(text, "uv's answer", question.spec.python.text, question.target).packages
-
-
-_YANKED = re.compile(r"^warning: `([A-Za-z0-9._-]+)==([^`]+)` is yanked(?: \(reason: \"(.*)\"\))?", re.MULTILINE)
-
-
-def yanked_in(words: str) -> dict[tuple[str, str], str]:
-    """The releases that uv says were taken back, by name and version, each with the index's reason."""
-    return {(str(canonicalize_name(name)), version): reason for name, version, reason in _YANKED.findall(words)}
 
 
 # What uv says of a file whose name or metadata it does not accept.

@@ -78,7 +78,8 @@ def test_a_models_main_index_is_one_more_place_and_the_deployers_stays_the_main_
 @pytest.mark.parametrize("url", [DEFAULT, f"{DEFAULT}/", "https://own.invalid/simple/"])
 def test_a_model_that_names_what_is_asked_anyway_asks_for_nothing(url: str) -> None:
     own = ("https://own.invalid/simple",)
-    assert chosen("deny", line(url), extra_index_url=own) == (Indexes(extra=own), [])
+    indexes, notices = chosen("deny", line(url), extra_index_url=own)
+    assert (indexes.urls(), indexes.from_model, notices) == (own, (), [])
 
 
 def test_extra_indexes_are_asked_before_the_main_one_and_the_models_last() -> None:
