@@ -20,9 +20,13 @@ _INSTALL_BUBBLEWRAP = "allow this user namespaces of its own, or install bubblew
 # By extra: the modules that it brings, what it is for, and what does not work without it.
 EXTRAS = {
     "arrow": (("pyarrow",), "Parquet and Arrow files can be sent to models whose own environment reads them"),
+    "azure": (("adlfs",), "models at az:// and abfss:// cannot be read"),
     "conda": (("rattler",), "conda packages are mapped to the index by a list of names, not installed from channels"),
     "docker": (("docker", "cyclonedx"), "envbuild image does not work; everything else does"),
+    "gcs": (("gcsfs",), "models at gs:// cannot be read"),
+    "mlflow": (("mlflow",), "models at models:/, runs:/ and mlflow-artifacts: cannot be read"),
     "pip": (("virtualenv",), "--engine pip does not work; uv does all that it does but for what uv itself refuses"),
+    "s3": (("s3fs",), "models at s3:// cannot be read"),
     "serve": (
         ("starlette", "uvicorn", "httptools", "prometheus_client"),
         "envbuild serve does not work; images bring their own server",

@@ -137,7 +137,11 @@ def test_a_model_of_2018_with_nothing_but_a_loader_inspects_with_mlflow_added_an
     assert (spec.python.text, spec.python.source) == ("3.6", "inferred")
     assert {demand.name for demand in spec.demands} >= {"mlflow", "scikit-learn"}
     assert {notice.code for notice in spec.notices} == {"mlflow-added", "python-inferred"}
-    assert Inspection(model=model, spec=spec, notices=spec.notices).to_dict()["model"]["created"].startswith("2018-05")
+    assert (
+        Inspection(model=model, uri="", spec=spec, notices=spec.notices)
+        .to_dict()["model"]["created"]
+        .startswith("2018-05")
+    )
 
 
 @pytest.mark.parametrize("path", ERA_MODELS, ids=lambda path: f"{path.parent.name}-{path.name}")
@@ -352,7 +356,7 @@ def test_the_input_example_is_the_serving_form_where_there_is_one(tmp_path: Path
 def test_an_inspection_is_json_whatever_a_flavor_holds(tmp_path: Path) -> None:
     text = PLAIN + "  own: {day: 2021-01-01, raw: !!binary aGk=, at: 2021-01-01 10:00:00}\n"
     spec = spec_of(tmp_path, text)
-    content = Inspection(model=read_model(tmp_path), spec=spec, notices=spec.notices).to_dict()
+    content = Inspection(model=read_model(tmp_path), uri="", spec=spec, notices=spec.notices).to_dict()
     assert json.loads(json.dumps(content))["model"]["flavors"]["own"]["day"] == "2021-01-01"
 
 
@@ -360,7 +364,9 @@ def test_every_model_here_inspects_as_json() -> None:
     for path in [*ERA_MODELS, MODELS / "documented" / "fastai", MODELS / "documented" / "sklearn2018"]:
         model = read_model(path)
         spec = read_spec(model)
-        content = json.dumps(Inspection(model=model, spec=spec, notices=spec.notices).to_dict(), allow_nan=False)
+        content = json.dumps(
+            Inspection(model=model, uri="", spec=spec, notices=spec.notices).to_dict(), allow_nan=False
+        )
         assert json.loads(content)["model"]["loader_module"] == model.pyfunc.loader_module
 
 
