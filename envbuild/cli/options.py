@@ -16,6 +16,36 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 # A directory, an archive or a URI: which, says envbuild.locations.
 model_argument = click.argument("model")
 
+
+class ModelCommand(click.Command):
+    """A command with a MODEL, which may be a bundle: named in MODEL's place, or by ``--bundle`` and MODEL left out."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """See :class:`click.Command`."""
+        said, _, _ = self.make_parser(ctx).parse_args(args=list(args))
+        return super().parse_args(ctx, _with_bundle(args, said.get("bundle"), said.get("model")))
+
+
+def _with_bundle(args: list[str], bundle: Any, model: Any) -> list[str]:
+    """The words of a call with MODEL and ``--bundle`` where one of them says both."""
+    if isinstance(bundle, str):
+        if isinstance(model, str) and _is_model(Path(model)):
+            return args
+        from envbuild.bundles.reading import holds_model
+
+        path = Path(bundle).absolute()
+        return [str(path), *args] if holds_model(path) else args
+    if isinstance(model, str) and Path(model).is_file():
+        from envbuild.bundles.reading import is_bundle
+
+        return ["--bundle", model, *args] if is_bundle(Path(model)) else args
+    return args
+
+
+def _is_model(path: Path) -> bool:
+    return path.name == "MLmodel" or (path / "MLmodel").is_file()
+
+
 _OUTPUT = (
     click.option("--json", "as_json", is_flag=True, help="Print the result as JSON (docs/cli.md has the schema)."),
     click.option("-q", "--quiet", is_flag=True, help="No progress and no warnings on stderr."),
@@ -62,6 +92,12 @@ _WHICH_LOCK = (
     click.option("--as-of", metavar="created|now|DATE", help="As of when unpinned packages are resolved."),
     click.option(
         "--lock", type=click.Path(path_type=Path, dir_okay=False), help="Use this pylock.toml or conda-lock.yml."
+    ),
+    click.option(
+        "--bundle", type=_FILE, help="Take everything from this bundle, and nothing from a network (docs/bundles.md)."
+    ),
+    click.option(
+        "--require-signature", type=_FILE, metavar="KEY", help="Refuse a bundle that this public key does not prove."
     ),
     click.option("--no-build", is_flag=True, default=None, help="Refuse sdists; take wheels alone."),
     click.option("--index-url", metavar="URL", help="The package index, in place of the default one."),
@@ -150,3 +186,20 @@ def settings_from(options: dict[str, Any]) -> Settings:
     # By identity: 0 is a value (a wrong one), and equals False.
     given = {name: value for name, value in options.items() if value is not None and value is not False and value != ()}
     return merged(given)
+
+
+def platform_tag(named: str) -> str:
+    """The newest platform tag of a machine that ``--platform`` names.
+
+    :raises UsageError: nothing can be locked for it from here.
+    """
+    from envbuild.errors import UsageError
+    from envbuild.target import platform_named
+
+    if (tag := platform_named(named)) is not None:
+        return tag
+    raise UsageError(
+        f"--platform is {named!r}",
+        hint="write linux/amd64, linux/arm64, or the newest platform tag that the machine installs, of glibc 2.17 or later: "
+        "manylinux_2_28_aarch64",
+    )

@@ -21,7 +21,7 @@ from envbuild.interpreters import Interpreter, fits
 from envbuild.lock import Lock
 from envbuild.model import Notice
 from envbuild.pipeline.locking import conditions
-from envbuild.pipeline.sources import asked_indexes, channels_of, living
+from envbuild.pipeline.sources import channels_of, indexes_of
 from envbuild.pipeline.stages import Built, Locked
 from envbuild.progress import Report, Step, silent
 from envbuild.settings import Settings
@@ -97,7 +97,7 @@ def _build_once(locked: Locked, settings: Settings, store: Store, report: Report
     lock, making = locked.lock, Making(store, settings)
     _check_target(lock)
     interpreter = _interpreter(locked, settings, report)
-    indexes, _ = asked_indexes(locked.asked.spec, settings)
+    indexes = indexes_of(locked, settings)
 
     def ready() -> Handout | None:
         return store.hand_out(lock.hash, lambda found: found.key == interpreter.key)
@@ -134,13 +134,14 @@ def _make(
     lock, place = locked.lock, store.place(locked.lock.hash, interpreter)
     making.clear(place)
     faults.point("cleared")
+    bundle = locked.asked.bundle
     order = Order(
-        lock=lock,
+        lock=lock if bundle is None else bundle.ready(lock),
         interpreter=interpreter,
         place=place,
         model=locked.asked.model.path,
         parts=locked.asked.spec.parts,
-        indexes=living(indexes, lock, settings),
+        indexes=indexes,
         settings=settings,
         channels=channels_of(locked, settings),
         bytecode=store.bytecode,
@@ -174,6 +175,8 @@ def _interpreter(locked: Locked, settings: Settings, report: Report) -> Interpre
         return locked.asked.interpreter
     from envbuild import interpreters
 
+    if locked.asked.bundle is not None:
+        locked.asked.bundle.bring_python()
     try:
         return interpreters.find(locked.lock.python, settings, report)
     except InterpreterNotFound as error:

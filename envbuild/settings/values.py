@@ -50,7 +50,7 @@ _LISTS = (
     "virtual_package",
     *_PATH_LISTS,
 )
-_PATHS = ("home", "lock", "conda_env", "override", "uds", "certfile", "keyfile")
+_PATHS = ("home", "lock", "bundle", "require_signature", "conda_env", "override", "uds", "certfile", "keyfile")
 _FLAGS = (
     "python_downloads",
     "no_build",

@@ -21,7 +21,7 @@ TABLE = (
     ("__init__",),
     ("asynchronous",),
     ("api",),
-    ("doctor", "review"),
+    ("bundling", "doctor", "review"),
     ("images",),
     ("batching", "environments", "resident"),
     ("pipeline",),
