@@ -49,13 +49,16 @@ class Imported:
             return None
         return _bundles(self.home) / "models" / str(self.manifest.model_digest) / self.manifest.model
 
-    def model_at(self, path: Path) -> Path:
-        """The model that a call means by a path: the bundle's own, where that is the bundle itself.
+    def is_at(self, given: str | Path) -> bool:
+        """Whether a call names the bundle itself where it names its model."""
+        path = Path(given)
+        return path.is_file() and path.samefile(self.file)
 
-        :raises BundleIncomplete: the bundle holds none.
+    def own_model(self) -> Path:
+        """The model that it holds.
+
+        :raises BundleIncomplete: it holds none.
         """
-        if not (path.is_file() and path.samefile(self.file)):
-            return path
         if self.model is None:
             raise BundleIncomplete(
                 f"the bundle {self.file} holds no model", hint="name the model beside it: MODEL --bundle FILE"

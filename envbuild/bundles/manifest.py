@@ -162,9 +162,9 @@ def manifest_of(text: bytes) -> Manifest:
         raise ValueError(f"it is of the form {content.get('form')!r}, and {FORM} is known here")
     try:
         manifest = _manifest(content)
+        _check(manifest)
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise ValueError(f"it lacks what a manifest has: {error!r}") from error
-    _check(manifest)
     # What it says beside that which is known would be read by nobody.
     if manifest.to_bytes() != text:
         raise ValueError("it says what no manifest of this form does")
@@ -183,7 +183,7 @@ def _manifest(content: Mapping[str, Any]) -> Manifest:
         for one in content["locks"]
     ]
     return Manifest(
-        files=tuple(Entry(**one) for one in content["files"]),
+        files=tuple(_entry(**one) for one in content["files"]),
         locks=tuple(locks),
         model=None if model is None else model["name"],
         python=None if python is None else BundledPython(**python),
@@ -196,8 +196,6 @@ def ordered(files: Iterable[Entry]) -> tuple[Entry, ...]:
 
 
 def _check(manifest: Manifest) -> None:
-    for one in manifest.files:
-        _check_entry(one)
     paths = [one.path for one in manifest.files]
     if len(set(paths)) != len(paths):
         raise ValueError("it names a file twice")
@@ -209,13 +207,14 @@ def _check(manifest: Manifest) -> None:
     _check_uses(manifest, set(paths))
 
 
-def _check_entry(one: Entry) -> None:
-    if not isinstance(one.path, str) or not _is_safe(one.path):
-        raise ValueError(f"it names {str(one.path)[:200]!r}, which is no path in a bundle")
-    if type(one.size) is not int or one.size < 0:
-        raise ValueError(f"the size of {one.path} is {one.size!r}")
-    if not isinstance(one.sha256, str) or _SHA256.fullmatch(one.sha256) is None:
-        raise ValueError(f"the sha256 of {one.path} is none")
+def _entry(path: Any, size: Any, sha256: Any) -> Entry:
+    if not isinstance(path, str) or not _is_safe(path):
+        raise ValueError(f"it names {str(path)[:200]!r}, which is no path in a bundle")
+    if type(size) is not int or size < 0:
+        raise ValueError(f"the size of {path} is {size!r}")
+    if not isinstance(sha256, str) or _SHA256.fullmatch(sha256) is None:
+        raise ValueError(f"the sha256 of {path} is none")
+    return Entry(path=path, size=size, sha256=sha256)
 
 
 def _is_safe(path: str) -> bool:

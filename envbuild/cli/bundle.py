@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from envbuild.cli.envs import size
-from envbuild.cli.options import lock_options, model_argument, output_options, platform_tag, settings_from
+from envbuild.cli.options import model_argument, output_options, own_lock_options, settings_from
 from envbuild.cli.output import aligned, open_output
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def command() -> None:
 @click.option("--without-model", is_flag=True, help="Leave the model out: it is named where the bundle is used.")
 @click.option("--with-python", is_flag=True, help="Put the Python in too: one that uv manages.")
 @click.option("--sign-key", type=_FILE, metavar="KEY", help="Sign it with this private key (Ed25519, PEM).")
-@lock_options
+@own_lock_options
 @output_options
 def export_command(model: Path, target: Path, **options: Any) -> None:
     """Write MODEL, its locks and all files that they name to one file, from which it runs without a network.
@@ -44,6 +44,7 @@ def export_command(model: Path, target: Path, **options: Any) -> None:
     What is an sdist goes in as a wheel that is built here. The same model and locks give the same bytes.
     """
     from envbuild import bundling, pipeline
+    from envbuild.target import platform_tag
 
     with open_output(options, "bundle export") as output:
         wanted = bundling.Options(

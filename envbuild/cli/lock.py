@@ -12,7 +12,6 @@ from envbuild.cli.options import (
     lock_options,
     model_argument,
     output_options,
-    platform_tag,
     settings_from,
 )
 from envbuild.cli.output import open_output
@@ -46,6 +45,7 @@ def command(model: str, target: Path | None, form: str | None, platform: str | N
     from envbuild import lock_files, pipeline
     from envbuild.files import check_target, write_whole
     from envbuild.lock import lock_to_dict
+    from envbuild.target import platform_tag
 
     with open_output(options, "lock") as output:
         wanted = _form(target, form)

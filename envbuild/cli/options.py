@@ -93,12 +93,6 @@ _WHICH_LOCK = (
     click.option(
         "--lock", type=click.Path(path_type=Path, dir_okay=False), help="Use this pylock.toml or conda-lock.yml."
     ),
-    click.option(
-        "--bundle", type=_FILE, help="Take everything from this bundle, and nothing from a network (docs/bundles.md)."
-    ),
-    click.option(
-        "--require-signature", type=_FILE, metavar="KEY", help="Refuse a bundle that this public key does not prove."
-    ),
     click.option("--no-build", is_flag=True, default=None, help="Refuse sdists; take wheels alone."),
     click.option("--index-url", metavar="URL", help="The package index, in place of the default one."),
     click.option("--extra-index-url", multiple=True, metavar="URL", help="One more package index."),
@@ -112,6 +106,12 @@ _WHICH_LOCK = (
         "--model-indexes",
         type=click.Choice(["known", "allow", "deny"]),
         help="Which index lines inside a model apply (default: those of a short known list).",
+    ),
+)
+_BUNDLE = (
+    click.option("--bundle", type=_FILE, help="Take everything from this bundle, and nothing from a network."),
+    click.option(
+        "--require-signature", type=_FILE, metavar="KEY", help="Refuse a bundle that this public key does not prove."
     ),
 )
 _HOW_TO_LOCK = (
@@ -163,11 +163,16 @@ def output_options(function: Function) -> Function:
 
 def spec_options(function: Function) -> Function:
     """What changes the spec, and what says which lock is its."""
-    return _all((*_SPEC, *_WHICH_LOCK))(function)
+    return _all((*_SPEC, *_WHICH_LOCK, *_BUNDLE))(function)
 
 
 def lock_options(function: Function) -> Function:
     """What changes how a spec is locked and an environment is found; those of the spec included."""
+    return _all((*_SPEC, *_WHICH_LOCK, *_BUNDLE, *_HOW_TO_LOCK))(function)
+
+
+def own_lock_options(function: Function) -> Function:
+    """:func:`lock_options` of what makes a bundle, and takes nothing from one."""
     return _all((*_SPEC, *_WHICH_LOCK, *_HOW_TO_LOCK))(function)
 
 
@@ -186,20 +191,3 @@ def settings_from(options: dict[str, Any]) -> Settings:
     # By identity: 0 is a value (a wrong one), and equals False.
     given = {name: value for name, value in options.items() if value is not None and value is not False and value != ()}
     return merged(given)
-
-
-def platform_tag(named: str) -> str:
-    """The newest platform tag of a machine that ``--platform`` names.
-
-    :raises UsageError: nothing can be locked for it from here.
-    """
-    from envbuild.errors import UsageError
-    from envbuild.target import platform_named
-
-    if (tag := platform_named(named)) is not None:
-        return tag
-    raise UsageError(
-        f"--platform is {named!r}",
-        hint="write linux/amd64, linux/arm64, or the newest platform tag that the machine installs, of glibc 2.17 or later: "
-        "manylinux_2_28_aarch64",
-    )

@@ -168,7 +168,7 @@ def _build(order: Mapping[str, Any]) -> Mapping[str, Any]:
     interpreter = Interpreter(**order["python"])
     indexes = Indexes(**_frozen(order["indexes"]))
     built = Order(
-        lock=lock,
+        lock=read_kept(order["ready"], "the lock as it is built"),
         interpreter=interpreter,
         place=ENVIRONMENT,
         model=Path(order.get("model", MODEL)),

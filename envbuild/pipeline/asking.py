@@ -64,7 +64,7 @@ def _located(
 
     bundle = imported(settings)
     if bundle.is_at(given):
-        return Located(path=bundle.own_model(), uri=None), bundle
+        return Located(path=bundle.own_model(), uri=str(bundle.file)), bundle
     return locate(given, settings, report, whole=whole), bundle
 
 

@@ -57,6 +57,15 @@ def build(locked: Locked, settings: Settings, report: Report = silent) -> Built:
     )
 
 
+def ready(locked: Locked) -> Lock:
+    """The lock as a builder takes it: with a bundle's wheels in the place of what they were built from.
+
+    :raises BundleError: the bundle lacks a file of it.
+    """
+    bundle = locked.asked.bundle
+    return locked.lock if bundle is None else bundle.ready(locked.lock)
+
+
 def _said_of(environment: Environment, lock: Lock, *, was_built: bool) -> tuple[Notice, ...]:
     return (*_stand_in(environment.interpreter, lock), *(_not_run(environment, lock) if was_built else ()))
 
@@ -99,19 +108,19 @@ def _build_once(locked: Locked, settings: Settings, store: Store, report: Report
     interpreter = _interpreter(locked, settings, report)
     indexes = indexes_of(locked, settings)
 
-    def ready() -> Handout | None:
+    def handed_out() -> Handout | None:
         return store.hand_out(lock.hash, lambda found: found.key == interpreter.key)
 
     def make(relayed: Report) -> Handout:
         with making.cache_in_use():
             _make(locked, interpreter, indexes, settings, store, making, relayed)
-        handout = ready()
+        handout = handed_out()
         if handout is None:
             raise StoreError("the environment went away as soon as it was built", hint="build again")
         return handout
 
     name, attempt = environment_name(lock.hash, interpreter.key), conditions(settings, indexes)
-    handout, was_built = making.once(name, ready, make, report, kind="build", attempt=attempt)
+    handout, was_built = making.once(name, handed_out, make, report, kind="build", attempt=attempt)
     if was_built and settings.max_size is not None:
         from envbuild.store.upkeep import Limits, Upkeep
 
@@ -134,9 +143,8 @@ def _make(
     lock, place = locked.lock, store.place(locked.lock.hash, interpreter)
     making.clear(place)
     faults.point("cleared")
-    bundle = locked.asked.bundle
     order = Order(
-        lock=lock if bundle is None else bundle.ready(lock),
+        lock=ready(locked),
         interpreter=interpreter,
         place=place,
         model=locked.asked.model.path,
