@@ -29,11 +29,11 @@ class ModelCommand(click.Command):
 def _with_bundle(args: list[str], bundle: Any, model: Any) -> list[str]:
     """The words of a call with MODEL and ``--bundle`` where one of them says both."""
     if isinstance(bundle, str):
-        if isinstance(model, str) and _is_model(Path(model)):
+        path = Path(bundle).absolute()
+        if isinstance(model, str) and (Path(model).absolute() == path or _is_model(Path(model))):
             return args
         from envbuild.bundles.reading import holds_model
 
-        path = Path(bundle).absolute()
         return [str(path), *args] if holds_model(path) else args
     if isinstance(model, str) and Path(model).is_file():
         from envbuild.bundles.reading import is_bundle
