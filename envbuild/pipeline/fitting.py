@@ -43,7 +43,9 @@ def lock_file(
         if reasons:
             raise LockStale(
                 f"the lock {_said(path, asked)} does not fit the model: {'; '.join(reasons)}",
-                hint="lock again with envbuild lock --update, or remove it",
+                hint="lock again with envbuild lock --update, or remove it"
+                if asked.bundle is None
+                else "use it with the model and the options that it was exported with, or export it again",
             )
     except LockStale as error:
         if named is not None or settings.locked:

@@ -126,6 +126,17 @@ def test_a_model_that_asks_for_something_else_is_refused(made: Made, home: Path,
     assert code_of(offline(home, "build", other, "--bundle", made.bundle)) == "lock-stale"
 
 
+def test_what_was_changed_for_a_bundle_is_said_again_where_it_is_used(made: Made, home: Path, tmp_path: Path) -> None:
+    bundle, change = tmp_path / "changed.bundle", ("--remove", "fruit")
+    done = cli("bundle", "export", made.model, "-o", bundle, *change, environ=made.environ())
+    assert done.returncode == 0, done.stderr
+    changed = answer_of(offline(home, "build", bundle, *change, "--json"))
+    assert changed["lock_hash"] != made.lock_hash
+    done = offline(home, "build", bundle)
+    assert code_of(done) == "lock-stale"
+    assert "fruit" in done.stderr
+
+
 @pytest.mark.parametrize("words", [("--update",), ("--lock", "pylock.toml")], ids=" ".join)
 def test_what_a_bundle_decides_is_not_said_twice(made: Made, home: Path, words: tuple[str, ...]) -> None:
     assert code_of(offline(home, "lock", "--bundle", made.bundle, *words)) == "usage"
