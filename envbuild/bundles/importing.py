@@ -24,7 +24,7 @@ from envbuild.files import make_private, remove_tree, sha256_of
 from envbuild.indexes import Indexes
 from envbuild.lock import Lock, LockedPackage
 from envbuild.settings import Settings
-from envbuild.store import flock
+from envbuild.store import Store, flock
 from envbuild.target import Target
 
 _STAGED = ".staged-"
@@ -201,7 +201,7 @@ def imported(settings: Settings) -> Imported:
         bundle.check_signature(settings.require_signature)
         bundle.check()
         found = Imported(file=settings.bundle, manifest=bundle.manifest, home=settings.home)
-        with _kept(settings.home):
+        with Store(settings).open_to_its_group(), _kept(settings.home):
             _complete(found, bundle)
     return found
 

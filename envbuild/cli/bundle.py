@@ -73,8 +73,6 @@ def inspect_command(file: Path, **options: Any) -> None:
     from envbuild.bundles.reading import Bundle
 
     with open_output(options, "bundle inspect") as output:
-        settings = settings_from(options)
-        del settings
         with Bundle(file) as bundle:
             output.result(_facts(bundle), "\n".join(_screen(bundle)))
 

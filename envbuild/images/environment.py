@@ -223,7 +223,7 @@ def _built(
     daemon = workshop.daemon
     with (
         workshop.stage(ground.config(), ground.parts, ground.base) as stage,
-        daemon.container(_box(workshop, stage)) as container,
+        daemon.container(_box(workshop, stage, order)) as container,
     ):
         _furnish(workshop, container, order, members, folder)
         workshop.ask(container, _order(workshop, order))
@@ -261,11 +261,12 @@ def _marker(container: Container) -> Marker:
     raise ImageError("the environment is not complete", hint="please report this")
 
 
-def _box(workshop: Workshop, stage: str) -> Box:
+def _box(workshop: Workshop, stage: str, order: EnvironmentOrder) -> Box:
     """The container that an environment is built in: as the user of our home, whose caches it shares."""
     home = workshop.settings.home
     mounts = {}
-    for name in ("uv", "bytecode", "files", "bundles"):
+    # A bundle's files are looked for where they lie, and nowhere else.
+    for name in ("uv", "bytecode", *(("files", "bundles") if order.indexes.alone else ())):
         (home / name).mkdir(parents=True, exist_ok=True)
         mounts[home / name] = f"{HOME}/{name}"
     network = "none" if workshop.settings.offline else workshop.settings.build_network
