@@ -20,7 +20,7 @@ from envbuild.bundles.manifest import BundledLock, Entry, Manifest
 from envbuild.bundles.reading import Bundle
 from envbuild.downloads import kept_at
 from envbuild.errors import BundleIncomplete, BundleInvalid, UsageError
-from envbuild.files import make_private, remove_tree, sha256_of
+from envbuild.files import remove_tree, sha256_of
 from envbuild.indexes import Indexes
 from envbuild.lock import Lock, LockedPackage
 from envbuild.settings import Settings
@@ -201,7 +201,9 @@ def imported(settings: Settings) -> Imported:
         bundle.check_signature(settings.require_signature)
         bundle.check()
         found = Imported(file=settings.bundle, manifest=bundle.manifest, home=settings.home)
-        with Store(settings).open_to_its_group(), _kept(settings.home):
+        store = Store(settings)
+        with store.open_to_its_group(), _kept(settings.home):
+            store.make(_bundles(settings.home))
             _complete(found, bundle)
     return found
 
@@ -209,7 +211,6 @@ def imported(settings: Settings) -> Imported:
 @contextlib.contextmanager
 def _kept(home: Path) -> Iterator[None]:
     """System errors in the store as errors of ours."""
-    make_private(home)
     try:
         yield
     except OSError as error:

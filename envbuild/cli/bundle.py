@@ -72,9 +72,8 @@ def inspect_command(file: Path, **options: Any) -> None:
     """Show what is in the bundle FILE, by its manifest; what that says of the files is checked by verify."""
     from envbuild.bundles.reading import Bundle
 
-    with open_output(options, "bundle inspect") as output:
-        with Bundle(file) as bundle:
-            output.result(_facts(bundle), "\n".join(_screen(bundle)))
+    with open_output(options, "bundle inspect") as output, Bundle(file) as bundle:
+        output.result(_facts(bundle), "\n".join(_screen(bundle)))
 
 
 @command.command("verify")

@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import pytest
 from kit import REPO, cli_environ
 from made import ANSWER, NO_NETWORK, Made, answer_of, offline
 
@@ -40,6 +41,7 @@ def half_made(home: Path) -> list[Path]:
     return [path for path in home.rglob("*") if path.name.startswith(".staged-")]
 
 
+@pytest.mark.slow
 def test_an_import_that_is_killed_at_any_step_is_done_by_the_next_call(made: Made, tmp_path: Path) -> None:
     words = ("predict", made.bundle, made.input)
     steps = [one for one in steps_of(run(tmp_path / "none", "?", 0, *words)) if "bundle" in one[0]]
