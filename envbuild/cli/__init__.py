@@ -24,7 +24,7 @@ COMMANDS = {
     "batch": "Predict a table of any size, chunk by chunk.",
     "serve": "Serve a model over HTTP.",
     "run": "Run a command in a model's environment.",
-    "bundle": "Put a model, its locks and their files into one file, and look at one.",
+    "bundle": "Put all that a model needs into one file; look at one.",
     "image": "Make a Docker image that serves a model.",
     "verify": "Check that an environment or an image is still as it was built.",
     "envs": "List, show, pin, remove and collect environments.",
