@@ -38,7 +38,7 @@ def command() -> None:
 @click.option("--sign-key", type=_FILE, metavar="KEY", help="Sign it with this private key (Ed25519, PEM).")
 @own_lock_options
 @output_options
-def export_command(model: Path, target: Path, **options: Any) -> None:
+def export_command(model: str, target: Path, **options: Any) -> None:
     """Write MODEL, its locks and all files that they name to one file, from which it runs without a network.
 
     What is an sdist goes in as a wheel that is built here. The same model and locks give the same bytes.
@@ -54,7 +54,7 @@ def export_command(model: Path, target: Path, **options: Any) -> None:
             sign_key=options.pop("sign_key"),
         )
         settings = settings_from(options)
-        asked = pipeline.ask(model, settings)
+        asked = pipeline.ask(model, settings, output.report)
         output.notices(asked.spec.notices)
         made = bundling.export(asked, target, wanted, settings, output.report)
         notices = tuple(dict.fromkeys(notice for locked in made.locked for notice in locked.notices))

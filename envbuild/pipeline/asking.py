@@ -54,9 +54,7 @@ def read(given: Path | str, settings: Settings, report: Report = silent) -> Mode
     return read_model(_located(given, settings, report, whole=True)[0].path)
 
 
-def _located(
-    given: Path | str, settings: Settings, report: Report, *, whole: bool
-) -> tuple[Located, Imported | None]:
+def _located(given: Path | str, settings: Settings, report: Report, *, whole: bool) -> tuple[Located, Imported | None]:
     """Where a model is, and the bundle that it comes with: a bundle that holds one is its place."""
     if settings.bundle is None:
         return locate(given, settings, report, whole=whole), None
