@@ -12,7 +12,8 @@
     async with envbuild.load_model_async("./model") as model:  # likewise, in asyncio
         await model.predict(frame)
 
-``inspect``, ``lock`` and ``build`` give the steps before that one by one. Errors are of :mod:`envbuild.errors`.
+``inspect``, ``lock`` and ``build`` give the steps before that one by one; ``export_bundle`` puts all that a model needs
+into one file. Errors are of :mod:`envbuild.errors`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,19 @@ import types
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from envbuild.api import LoadedModel, batch, build, check, diff, explain, inspect, load_model, lock, predict
+    from envbuild.api import (
+        LoadedModel,
+        batch,
+        build,
+        check,
+        diff,
+        explain,
+        export_bundle,
+        inspect,
+        load_model,
+        lock,
+        predict,
+    )
     from envbuild.asynchronous import AsyncLoadedModel, load_model_async
     from envbuild.errors import EnvbuildError
 
@@ -37,6 +50,7 @@ __all__ = [
     "check",
     "diff",
     "explain",
+    "export_bundle",
     "inspect",
     "load_model",
     "load_model_async",

@@ -22,9 +22,11 @@ from envbuild.pipeline import Built
 if TYPE_CHECKING:
     from envbuild.batching import Batch, Progress
     from envbuild.bridge import Pool
+    from envbuild.bundling import Exported
     from envbuild.review.check import Checked
     from envbuild.review.difference import Difference
     from envbuild.review.explanation import Explanation
+    from envbuild.settings import Settings
 
 
 class LoadedModel:
@@ -99,13 +101,23 @@ class LoadedModel:
         self.close()
 
 
+def _settings(model: str | Path, given: Mapping[str, Any]) -> Settings:
+    """The settings of a call; a model that is a bundle is where all the rest comes from too."""
+    if given.get("bundle") is None and Path(model).is_file():
+        from envbuild.bundles.reading import is_bundle
+
+        if is_bundle(Path(model)):
+            given = {**given, "bundle": model}
+    return settings_from(given)
+
+
 def inspect(model: str | Path, **settings: Any) -> Inspection:
     """What a model is and asks for, and what that resolved to if it was locked before; nothing is resolved or run.
 
     :raises ModelError: it is no model.
     :raises SpecError: what it asks for cannot be understood.
     """
-    given = settings_from(settings)
+    given = _settings(model, settings)
     return pipeline.inspect(pipeline.ask(model, given, whole=False), given)
 
 
@@ -114,7 +126,7 @@ def lock(model: str | Path, **settings: Any) -> Lock:
 
     :raises LockError: no lock can be made, or not the one that was demanded.
     """
-    known = settings_from(settings)
+    known = _settings(model, settings)
     return pipeline.lock(pipeline.ask(model, known, whole=False), known).lock
 
 
@@ -127,7 +139,7 @@ def explain(model: str | Path, package: str | None = None, **settings: Any) -> E
     """
     from envbuild.review import explanation
 
-    known = settings_from(settings)
+    known = _settings(model, settings)
     return explanation.of(pipeline.lock(pipeline.ask(model, known, whole=False), known), known, package)
 
 
@@ -167,11 +179,46 @@ def check(
     """
     from envbuild.review import check as review
 
-    known = settings_from(settings)
+    known = _settings(model, settings)
     options = review.options_for(
         data, expected, only_overridden=only_overridden, relative=tolerance, absolute=absolute_tolerance
     )
     return review.check(model, known, options)
+
+
+def export_bundle(
+    model: str | Path,
+    path: str | Path,
+    *,
+    platforms: Sequence[str] = (),
+    with_model: bool = True,
+    with_python: bool = False,
+    sign_key: str | Path | None = None,
+    **settings: Any,
+) -> Exported:
+    """Write a model, its locks and all files that they name to one file, from which it runs without a network.
+
+    What is an sdist goes in as a wheel that is built here. A bundle is a model like any other: its path may be given
+    wherever a model's may, and ``bundle=`` beside the path of a model that it does not hold.
+
+    :param platforms: the machines that it is for, as ``envbuild lock --platform`` has them; none: this one.
+    :param with_python: put the Python in too, which uv must manage.
+    :param sign_key: a private key of Ed25519 (a PEM file) that signs it.
+    :raises LockError: as :func:`lock`.
+    :raises BundleError: something cannot be put into a bundle.
+    :raises BuildError: a file cannot be had, or a wheel cannot be built.
+    """
+    from envbuild import bundling
+    from envbuild.target import platform_tag
+
+    options = bundling.Options(
+        platforms=tuple(map(platform_tag, platforms)),
+        with_model=with_model,
+        with_python=with_python,
+        sign_key=None if sign_key is None else Path(sign_key),
+    )
+    known = _settings(model, settings)
+    return bundling.export(pipeline.ask(model, known), Path(path), options, known)
 
 
 def build(model: str | Path, **settings: Any) -> Environment:
@@ -180,7 +227,7 @@ def build(model: str | Path, **settings: Any) -> Environment:
     :raises LockError: as :func:`lock`.
     :raises BuildError: it cannot be built.
     """
-    known = settings_from(settings)
+    known = _settings(model, settings)
     return pipeline.build(pipeline.lock(pipeline.ask(model, known), known), known).environment
 
 
@@ -192,7 +239,7 @@ def load_model(model: str | Path, **settings: Any) -> LoadedModel:
     :raises ModelNotLoaded: the model cannot be loaded.
     :raises ConfinementUnavailable: this machine cannot keep from it what it should not have.
     """
-    known = settings_from(settings)
+    known = _settings(model, settings)
     for notice in pipeline.absent_variables(known):
         warnings.warn(notice.message, stacklevel=2)
     built = pipeline.build(pipeline.lock(pipeline.ask(model, known), known), known)
@@ -258,7 +305,7 @@ def batch(
         to=to,
     )
     plan = places.plan([source] if isinstance(source, (str, Path)) else source, target, options)
-    known = settings_from(settings)
+    known = _settings(model, settings)
     asked = pipeline.ask(model, known)
     for notice in (*pipeline.absent_variables(known), *working.notices(asked.model)):
         warnings.warn(notice.message, stacklevel=2)

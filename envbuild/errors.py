@@ -37,6 +37,10 @@ without a traceback; ``--json`` prints :meth:`EnvbuildError.to_dict`.
     │   │   └── StoreUntrusted                5  store-untrusted
     │   ├── EnvironmentDamaged                5  environment-damaged
     │   ├── EnvironmentInUse                  5  environment-in-use
+    │   ├── BundleError                       5  bundle-failed
+    │   │   ├── BundleInvalid                 5  bundle-invalid
+    │   │   ├── BundleUntrusted               5  bundle-untrusted
+    │   │   └── BundleIncomplete              5  bundle-incomplete
     │   └── ImageError                        5  image-failed
     │       ├── DockerUnavailable             5  docker-unavailable
     │       ├── BaseImageUnusable             5  image-base-unusable
@@ -323,6 +327,30 @@ class EnvironmentInUse(BuildError):
     """An environment is in use, and what was asked would take it away."""
 
     code = "environment-in-use"
+
+
+class BundleError(BuildError):
+    """A bundle cannot be made or used."""
+
+    code = "bundle-failed"
+
+
+class BundleInvalid(BundleError):
+    """A bundle is damaged, or holds what no bundle may hold."""
+
+    code = "bundle-invalid"
+
+
+class BundleUntrusted(BundleError):
+    """A bundle is not signed, or not by the key that is demanded."""
+
+    code = "bundle-untrusted"
+
+
+class BundleIncomplete(BundleError):
+    """What is wanted of a bundle, or into one, is not to be had: a lock for this machine, the wheel of a package."""
+
+    code = "bundle-incomplete"
 
 
 class ImageError(BuildError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from pathlib import Path
@@ -78,6 +79,16 @@ def make_private(path: Path) -> None:
         raise StoreError(
             f"{path} cannot be made: {error.strerror}", hint="set ENVBUILD_HOME to a directory that you can write"
         ) from error
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a directory with all that is in it, read-only directories too, as far as that is allowed."""
+    import shutil
+
+    for folder, _, _ in os.walk(path):
+        with contextlib.suppress(OSError):
+            os.chmod(folder, 0o700)  # noqa: PTH101 - os.walk gives texts
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def _umask() -> int:

@@ -107,7 +107,7 @@ def find(demanded: str, settings: Settings, report: Report = silent) -> Interpre
     """
     if settings.python_source == "conda":
         return _of_channel(demanded, settings, report)
-    kept = settings.home / "interpreters" / f"{demanded}.json"
+    kept = kept_at(settings.home, demanded)
     if (known := read_kept(kept)) is not None:
         return known
     looked_at: list[Interpreter] = []
@@ -129,6 +129,11 @@ def find(demanded: str, settings: Settings, report: Report = silent) -> Interpre
     if not near:
         raise _not_found(demanded, settings, looked_at)
     return max(near, key=lambda found: Version(found.version))
+
+
+def kept_at(home: Path, demanded: str) -> Path:
+    """The file in a store that says where the Python of a version is."""
+    return home / "interpreters" / f"{demanded}.json"
 
 
 def read_kept(path: Path) -> Interpreter | None:

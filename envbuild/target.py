@@ -11,6 +11,8 @@ from functools import lru_cache
 from packaging.markers import Environment, default_environment
 from packaging.tags import Tag, compatible_tags, cpython_tags, platform_tags
 
+from envbuild.errors import UsageError
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -95,6 +97,20 @@ def platform_named(text: str) -> str | None:
         return f"manylinux_2_{_USUAL_GLIBC}_{machine}"
     match = re.fullmatch(r"manylinux_2_(\d{1,3})_(x86_64|aarch64)", text)
     return text if match is not None and int(match[1]) >= min(_UV_KNOWS) else None
+
+
+def platform_tag(named: str) -> str:
+    """:func:`platform_named`, of what somebody gave.
+
+    :raises UsageError: nothing can be locked for it from here.
+    """
+    if (tag := platform_named(named)) is not None:
+        return tag
+    raise UsageError(
+        f"--platform is {named!r}",
+        hint="write linux/amd64, linux/arm64, or the newest platform tag that the machine installs, of glibc 2.17 or later: "
+        "manylinux_2_28_aarch64",
+    )
 
 
 def _platforms_of(newest: str) -> Iterator[str]:

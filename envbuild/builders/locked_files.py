@@ -15,25 +15,27 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from envbuild import uv
-from envbuild.builders import Order
 from envbuild.builders.virtualenv import timed_out
 from envbuild.dated_index.index import DatedIndex
 from envbuild.downloads import Downloads, kept_at
 from envbuild.errors import DownloadFailed, EnvbuildError, HashMismatch
 from envbuild.files import sha256_of
+from envbuild.indexes import Indexes
 from envbuild.lock import LockedPackage
 from envbuild.progress import Report, Step
 from envbuild.projects import File
+from envbuild.settings import Settings
 
 _AT_ONCE = 8
 
 
 class LockedFiles:
-    """The files of one order, by the packages that they are of."""
+    """The files of packages of a lock, by the packages that they are of."""
 
-    def __init__(self, order: Order, report: Report, until: float) -> None:
+    def __init__(self, indexes: Indexes, settings: Settings, report: Report, until: float) -> None:
         """:param until: when the build's time is over (:func:`time.monotonic`)."""
-        self._order = order
+        self._indexes = indexes
+        self._settings = settings
         self._report = report
         self._until = until
 
@@ -52,7 +54,7 @@ class LockedFiles:
         return kept
 
     def _place(self, sha256: str) -> Path:
-        return kept_at(self._order.settings.home, sha256)
+        return kept_at(self._settings.home, sha256)
 
     def _is_whole(self, sha256: str) -> bool:
         place = self._place(sha256)
@@ -64,15 +66,14 @@ class LockedFiles:
         return False
 
     def _fetched(self, packages: Sequence[LockedPackage]) -> dict[str, Path]:
-        settings = self._order.settings
-        default = "" if self._order.indexes.main else uv.default_index(settings.home)
+        settings, indexes = self._settings, self._indexes
+        default = "" if indexes.main else uv.default_index(settings.home)
         opened = ExitStack()
-        indexes = self._order.indexes
         index, everywhere = (
             opened.enter_context(DatedIndex(one, default, home=settings.home, offline=settings.offline))
             for one in (indexes, indexes.of_locked_files())
         )
-        downloads = opened.enter_context(Downloads(self._order.indexes, settings.home, offline=settings.offline))
+        downloads = opened.enter_context(Downloads(indexes, settings.home, offline=settings.offline))
         work = _Work(packages, lambda package: self._one(package, (index, everywhere), downloads), opened.close)
         found: dict[str, Path] = {}
         try:
@@ -82,7 +83,7 @@ class LockedFiles:
                     raise answer
                 found[sha256] = answer
         except queue.Empty:
-            raise timed_out(self._order) from None
+            raise timed_out(self._settings) from None
         finally:
             work.end()
         return found

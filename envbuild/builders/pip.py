@@ -66,7 +66,7 @@ class _PipInstaller:
         order = self._order
         built_with = (package for build in order.lock.build for package in build.packages)
         wanted = [package for package in (*order.lock.packages, *built_with) if _is_file(package)]
-        self._fetched = LockedFiles(order, self._report, self._until).fetch(wanted)
+        self._fetched = LockedFiles(order.indexes, order.settings, self._report, self._until).fetch(wanted)
         faults.point("fetched")
         virtualenv.create(order.place, order.interpreter, order.settings, self._report)
         self._tools = self._unpacked()
@@ -281,7 +281,7 @@ class _PipInstaller:
             # Its steps are ours: what it is asked for is one thing at a time.
             return running.run(call, silent)
         except process.TimedOutWaiting:
-            raise timed_out(order) from None
+            raise timed_out(order.settings) from None
 
 
 _INTO = ("--no-deps", "--no-compile", "--ignore-installed")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from envbuild import process, system_packages, uv
 from envbuild.builders import Order
+from envbuild.builders.bytecode import SOURCE_TIME
 from envbuild.builders.virtualenv import Batch, Installer, VirtualenvBuilder, timed_out
 from envbuild.errors import BuildError, DownloadFailed, HashMismatch, SdistFailed
 from envbuild.lock import BuildLock, requirement_line
@@ -61,11 +62,8 @@ class UvInstaller:
             arguments.append("--require-hashes")
         config: dict[str, object] = {}
         if batch.build is not None:
-            constraints = self._written("build.txt", _build_lines(batch.build))
-            arguments += ["--build-constraints", str(constraints), "--require-build-hashes"]
-            arguments += ["--preview-features", "build-dependency-hashes"]
-            everything = [f"{package.name}=={package.version}" for package in batch.build.packages]
-            config = {"extra-build-dependencies": dict.fromkeys(batch.build.undeclared, everything)}
+            arguments += [*self._constrained(batch.build), "--require-build-hashes"]
+            config = _config(batch.build)
         elif not batch.hashed and order.lock.origin.as_of not in ("", "now"):
             # A commit's build requirements are not locked; they come from the model's time all the same.
             arguments += ["--exclude-newer", order.lock.origin.as_of]
@@ -74,6 +72,39 @@ class UvInstaller:
             arguments.append("--no-build-isolation")
             environ["PYTHONPATH"] = str(overlay)
         self._run(arguments, config=config, environ=environ, locked=batch.hashed)
+
+    def wheel(self, source: Path, build: BuildLock, place: Path, overlay: Path | None = None) -> Path:
+        """Build a wheel with exactly its locked build requirements.
+
+        :param source: an sdist under its own name, or a directory.
+        :param place: the directory that it is put into, which has no other.
+        :param overlay: as for :meth:`install`.
+        :raises SdistFailed: it cannot be built.
+        :raises BuildError: something else is wrong.
+        """
+        self._report(Step("building", source.name))
+        arguments = ["build", "--wheel", str(source), "--out-dir", str(place), "--python", self._python, "--no-sources"]
+        arguments += [*self._constrained(build), "--require-hashes", "--no-create-gitignore"]
+        environ = {"SOURCE_DATE_EPOCH": str(SOURCE_TIME)}
+        if overlay is not None:
+            arguments.append("--no-build-isolation")
+            environ["PYTHONPATH"] = str(overlay)
+        try:
+            self._run(arguments, config=_config(build), environ=environ)
+        except BuildError as error:
+            if type(error) is not BuildError:
+                raise
+            raise sdist_failed(source.name, list(error.details)) from error
+        found = sorted(place.glob("*.whl"))
+        if len(found) != 1:
+            raise SdistFailed(f"the sdist of {source.name} was built into no wheel")
+        self._report(Step("building", source.name, done=True))
+        return found[0]
+
+    def _constrained(self, build: BuildLock) -> list[str]:
+        """What holds builds to their locked requirements."""
+        constraints = self._written("build.txt", _build_lines(build))
+        return ["--build-constraints", str(constraints), "--preview-features", "build-dependency-hashes"]
 
     def _written(self, name: str, lines: Sequence[str]) -> Path:
         path = self._scratch / name
@@ -112,9 +143,15 @@ class UvInstaller:
             if done.returncode != 0 and locked and order.indexes.are_several and re.search(_ABSENT, done.stderr):
                 done = uv.run(replace(call, indexes=order.indexes.of_locked_files()), reported)
         except process.TimedOutWaiting:
-            raise timed_out(order) from None
+            raise timed_out(order.settings) from None
         if done.returncode != 0:
             raise explain(done.stderr)
+
+
+def _config(build: BuildLock) -> dict[str, object]:
+    """The settings of uv that give some packages more to be built with than they say themselves."""
+    everything = [f"{package.name}=={package.version}" for package in build.packages]
+    return {"extra-build-dependencies": dict.fromkeys(build.undeclared, everything)}
 
 
 def _build_lines(build: BuildLock) -> list[str]:
@@ -171,8 +208,13 @@ def explain(words: str) -> BuildError:
 
 def _sdist_failed(words: str, lines: list[str]) -> SdistFailed:
     name = re.search(r"Failed to (?:download and )?build `([^`]+)`", words)
+    return sdist_failed(name.group(1) if name else "a package", lines)
+
+
+def sdist_failed(name: str, lines: list[str]) -> SdistFailed:
+    """That an sdist cannot be built, with the end of what its build said."""
     return SdistFailed(
-        f"the sdist of {name.group(1) if name else 'a package'} could not be built into a wheel",
-        hint=system_packages.hint(words),
+        f"the sdist of {name} could not be built into a wheel",
+        hint=system_packages.hint("\n".join(lines)),
         details=lines[-25:],
     )

@@ -24,6 +24,7 @@ from envbuild.files import copy_part
 from envbuild.lock import BuildLock, LockedPackage, staged
 from envbuild.progress import Report
 from envbuild.repairs.rules import Switch
+from envbuild.settings import Settings
 from envbuild.spec import digest_of
 from envbuild.store.manifest import Manifest, written
 
@@ -82,7 +83,7 @@ class VirtualenvBuilder(ABC):
         with tempfile.TemporaryDirectory(prefix="envbuild-build-") as name:
             scratch = Path(name)
             installer = self.installer(order, scratch, report)
-            local = {package.name: _local_copy(package, order, scratch) for package in order.lock.packages}
+            local = {package.name: local_copy(package, order, scratch) for package in order.lock.packages}
             there = installer.create()
             faults.point("virtualenv made")
             with ByteCode(order) as bytecode:
@@ -103,7 +104,7 @@ def _refuse_builds(order: Order) -> None:
         )
 
 
-def _local_copy(package: LockedPackage, order: Order, scratch: Path) -> str:
+def local_copy(package: LockedPackage, order: Order, scratch: Path) -> str:
     """A copy of a package that lies inside the model, checked against the lock; empty for all others."""
     if package.path is None:
         return ""
@@ -141,7 +142,8 @@ def _batch(packages: Iterable[LockedPackage], local: dict[str, str], *, hashed: 
     return Batch(packages=tuple(packages), local=local, hashed=hashed, build=build)
 
 
-def _lacks_module(error: SdistFailed) -> bool:
+def lacks_module(error: SdistFailed) -> bool:
+    """Whether a build failed for want of something that it imports."""
     return any(re.search(r"No module named|is not installed", line) for line in error.details)
 
 
@@ -151,7 +153,7 @@ def _install(installer: Installer, batch: Batch, order: Order, scratch: Path) ->
     try:
         installer.install(batch)
     except SdistFailed as error:
-        if not (_lacks_module(error) and Switch.of(order.settings).allows("build-needs")):
+        if not (lacks_module(error) and Switch.of(order.settings).allows("build-needs")):
             raise
         _install_apart(installer, batch, scratch)
 
@@ -180,10 +182,10 @@ def _install_apart(installer: Installer, batch: Batch, scratch: Path) -> None:
         left = failed
 
 
-def timed_out(order: Order) -> BuildTimedOut:
+def timed_out(settings: Settings) -> BuildTimedOut:
     """The build took longer than it may."""
     return BuildTimedOut(
-        f"the build took longer than {order.settings.build_timeout:g} seconds",
+        f"the build took longer than {settings.build_timeout:g} seconds",
         hint="ENVBUILD_BUILD_TIMEOUT sets another limit",
     )
 

@@ -24,6 +24,7 @@ COMMANDS = {
     "batch": "Predict a table of any size, chunk by chunk.",
     "serve": "Serve a model over HTTP.",
     "run": "Run a command in a model's environment.",
+    "bundle": "Put all that a model needs into one file; look at one.",
     "image": "Make a Docker image that serves a model.",
     "verify": "Check that an environment or an image is still as it was built.",
     "envs": "List, show, pin, remove and collect environments.",
@@ -36,6 +37,7 @@ COMMANDS = {
 SUBCOMMANDS = {
     "envs": ("list", "show", "gc", "rm", "pin"),
     "workers": ("list", "stop"),
+    "bundle": ("export", "inspect", "verify"),
     "cache": ("dir", "size", "clean"),
 }
 

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from envbuild.cli.options import lock_options, model_argument, output_options, settings_from, worker_options
+from envbuild.cli.options import (
+    ModelCommand,
+    lock_options,
+    model_argument,
+    output_options,
+    settings_from,
+    worker_options,
+)
 from envbuild.cli.output import Output, open_output
 
 if TYPE_CHECKING:
@@ -19,7 +26,7 @@ if TYPE_CHECKING:
 _LINE_SECONDS = 10.0
 
 
-@click.command("batch")
+@click.command("batch", cls=ModelCommand)
 @model_argument
 @click.argument("sources", nargs=-1, required=True, metavar="IN...")
 @click.argument("target", metavar="OUT")

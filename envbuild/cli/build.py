@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
-from envbuild.cli.options import lock_options, model_argument, output_options, settings_from
+from envbuild.cli.options import ModelCommand, lock_options, model_argument, output_options, settings_from
 from envbuild.cli.output import open_output
 
 
-@click.command("build")
+@click.command("build", cls=ModelCommand)
 @model_argument
 @lock_options
 @output_options

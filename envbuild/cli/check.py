@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from envbuild.cli.options import lock_options, model_argument, output_options, settings_from, worker_options
+from envbuild.cli.options import (
+    ModelCommand,
+    lock_options,
+    model_argument,
+    output_options,
+    settings_from,
+    worker_options,
+)
 from envbuild.cli.output import open_output
 
 if TYPE_CHECKING:
@@ -18,7 +25,7 @@ if TYPE_CHECKING:
 _NUMBERS = ("tolerance", "absolute_tolerance")
 
 
-@click.command("check")
+@click.command("check", cls=ModelCommand)
 @model_argument
 @click.option("--input", "source", metavar="FILE", help="What to predict on; - is standard input.")
 @click.option("--content-type", metavar="TYPE", help="What the input holds, where its ending does not say it.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from envbuild.cli.options import lock_options, model_argument, output_options, settings_from
+from envbuild.cli.options import ModelCommand, lock_options, model_argument, output_options, settings_from
 from envbuild.cli.output import open_output
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ _CHAINS = 5
 Row = tuple[str, str]
 
 
-@click.command("explain")
+@click.command("explain", cls=ModelCommand)
 @model_argument
 @click.argument("package", required=False)
 @lock_options

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from envbuild.cli.options import lock_options, model_argument, output_options, settings_from
+from envbuild.cli.options import ModelCommand, lock_options, model_argument, output_options, settings_from
 from envbuild.cli.output import Output, open_output
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from envbuild.images.sending import Sent
 
 
-@click.command("image")
+@click.command("image", cls=ModelCommand)
 @model_argument
 @click.option("-t", "--tag", "tags", multiple=True, metavar="NAME:TAG", help="The image's name; may be given often.")
 @click.option("--base-image", metavar="IMAGE", help="What to build on (default: what fits the model's Python).")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from envbuild.cli.options import model_argument, output_options, settings_from, spec_options
+from envbuild.cli.options import ModelCommand, model_argument, output_options, settings_from, spec_options
 from envbuild.cli.output import open_output
 from envbuild.redaction import redacted
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _WIDTH = 100
 
 
-@click.command("inspect")
+@click.command("inspect", cls=ModelCommand)
 @model_argument
 @spec_options
 @click.option("--offline", is_flag=True, default=None, help="Never touch the network.")

@@ -7,14 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from envbuild.cli.options import lock_options, model_argument, output_options, settings_from
+from envbuild.cli.options import (
+    ModelCommand,
+    lock_options,
+    model_argument,
+    output_options,
+    settings_from,
+)
 from envbuild.cli.output import open_output
 
 if TYPE_CHECKING:
     from envbuild.lock import Lock
 
 
-@click.command("lock")
+@click.command("lock", cls=ModelCommand)
 @model_argument
 @click.option("-o", "--output", "target", type=click.Path(path_type=Path), help="Write the lock to this file.")
 @click.option(
@@ -39,11 +45,12 @@ def command(model: str, target: Path | None, form: str | None, platform: str | N
     from envbuild import lock_files, pipeline
     from envbuild.files import check_target, write_whole
     from envbuild.lock import lock_to_dict
+    from envbuild.target import platform_tag
 
     with open_output(options, "lock") as output:
         wanted = _form(target, form)
         check_target(target)
-        wanted_platform = _platform(platform)
+        wanted_platform = None if platform is None else platform_tag(platform)
         settings = settings_from(options)
         asked = pipeline.ask(model, settings, output.report, whole=False)
         output.notices(asked.spec.notices)
@@ -72,19 +79,6 @@ def _text(lock: Lock, form: str | None) -> str:
         lock_files.check_form(form, with_conda=lock.conda is not None)
         return write_requirements(lock)
     return lock_files.text_of(lock, lock_files.form_of(lock) if form is None else form)
-
-
-def _platform(named: str | None) -> str | None:
-    from envbuild.errors import UsageError
-    from envbuild.target import platform_named
-
-    if named is None or (tag := platform_named(named)) is not None:
-        return None if named is None else tag
-    raise UsageError(
-        f"--platform is {named!r}",
-        hint="write linux/amd64, linux/arm64, or the newest platform tag that the machine installs, of glibc 2.17 or later: "
-        "manylinux_2_28_aarch64",
-    )
 
 
 def _form(target: Path | None, form: str | None) -> str | None:

@@ -16,6 +16,36 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 # A directory, an archive or a URI: which, says envbuild.locations.
 model_argument = click.argument("model")
 
+
+class ModelCommand(click.Command):
+    """A command with a MODEL, which may be a bundle: named in MODEL's place, or by ``--bundle`` and MODEL left out."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """See :class:`click.Command`."""
+        said, _, _ = self.make_parser(ctx).parse_args(args=list(args))
+        return super().parse_args(ctx, _with_bundle(args, said.get("bundle"), said.get("model")))
+
+
+def _with_bundle(args: list[str], bundle: Any, model: Any) -> list[str]:
+    """The words of a call with MODEL and ``--bundle`` where one of them says both."""
+    if isinstance(bundle, str):
+        path = Path(bundle).absolute()
+        if isinstance(model, str) and (Path(model).absolute() == path or _is_model(Path(model))):
+            return args
+        from envbuild.bundles.reading import holds_model
+
+        return [str(path), *args] if holds_model(path) else args
+    if isinstance(model, str) and Path(model).is_file():
+        from envbuild.bundles.reading import is_bundle
+
+        return ["--bundle", model, *args] if is_bundle(Path(model)) else args
+    return args
+
+
+def _is_model(path: Path) -> bool:
+    return path.name == "MLmodel" or (path / "MLmodel").is_file()
+
+
 _OUTPUT = (
     click.option("--json", "as_json", is_flag=True, help="Print the result as JSON (docs/cli.md has the schema)."),
     click.option("-q", "--quiet", is_flag=True, help="No progress and no warnings on stderr."),
@@ -91,6 +121,12 @@ _WHICH_LOCK = (
         help="Which index lines inside a model apply (default: those of a short known list).",
     ),
 )
+_BUNDLE = (
+    click.option("--bundle", type=_FILE, help="Take everything from this bundle, and nothing from a network."),
+    click.option(
+        "--require-signature", type=_FILE, metavar="KEY", help="Refuse a bundle that this public key does not prove."
+    ),
+)
 _HOW_TO_LOCK = (
     click.option("--locked", is_flag=True, default=None, help="Use an existing lock file that fits, or fail."),
     click.option("--update", is_flag=True, default=None, help="Resolve again although a lock is kept."),
@@ -140,11 +176,16 @@ def output_options(function: Function) -> Function:
 
 def spec_options(function: Function) -> Function:
     """What changes the spec, and what says which lock is its."""
-    return _all((*_SPEC, *_WHICH_LOCK))(function)
+    return _all((*_SPEC, *_WHICH_LOCK, *_BUNDLE))(function)
 
 
 def lock_options(function: Function) -> Function:
     """What changes how a spec is locked and an environment is found; those of the spec included."""
+    return _all((*_SPEC, *_WHICH_LOCK, *_BUNDLE, *_HOW_TO_LOCK))(function)
+
+
+def own_lock_options(function: Function) -> Function:
+    """:func:`lock_options` of what makes a bundle, and takes nothing from one."""
     return _all((*_SPEC, *_WHICH_LOCK, *_HOW_TO_LOCK))(function)
 
 

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from envbuild.cli.options import lock_options, model_argument, output_options, settings_from, worker_options
+from envbuild.cli.options import (
+    ModelCommand,
+    lock_options,
+    model_argument,
+    output_options,
+    settings_from,
+    worker_options,
+)
 from envbuild.cli.output import Output, open_output
 from envbuild.errors import InputNotFound
 
@@ -57,7 +64,7 @@ class _Source:
         return cls(payload=lambda: payload, content_type=content_type or example.content_type, encoding=None)
 
 
-@click.command("predict")
+@click.command("predict", cls=ModelCommand)
 @model_argument
 @click.argument("input", required=False, metavar="[INPUT]")
 @click.option("-o", "--output", "target", type=click.Path(path_type=Path), help="Write the answer to this file.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from envbuild.cli.options import lock_options, model_argument, output_options, settings_from
+from envbuild.cli.options import ModelCommand, lock_options, model_argument, output_options, settings_from
 from envbuild.cli.output import Output, open_output
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _DROPPED_PREFIXES = ("PYTHON", "PIP_", "UV_", "CONDA_", "VIRTUAL_ENV", "ENVBUILD_", "__PYVENV")
 
 
-@click.command("run", context_settings={"ignore_unknown_options": False})
+@click.command("run", cls=ModelCommand, context_settings={"ignore_unknown_options": False})
 @model_argument
 @click.argument("words", nargs=-1, required=True, metavar="-- COMMAND...")
 @lock_options

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from envbuild.cli.failure import say_by
-from envbuild.cli.options import lock_options, model_argument, output_options, settings_from, worker_options
+from envbuild.cli.options import (
+    ModelCommand,
+    lock_options,
+    model_argument,
+    output_options,
+    settings_from,
+    worker_options,
+)
 from envbuild.cli.output import Output, open_output
 
 if TYPE_CHECKING:
@@ -21,7 +28,7 @@ if TYPE_CHECKING:
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
 
-@click.command("serve")
+@click.command("serve", cls=ModelCommand)
 @model_argument
 @click.option("--host", help="The address to listen at (default: 127.0.0.1).")
 @click.option("--port", type=int, help="The port (default: 8080; 0 takes a free one).")

@@ -31,6 +31,7 @@ EXTRAS = {
         ("starlette", "uvicorn", "httptools", "prometheus_client"),
         "envbuild serve does not work; images bring their own server",
     ),
+    "sign": (("cryptography",), "bundles cannot be signed, and where a signature is demanded none can be used"),
 }
 
 

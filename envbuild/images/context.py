@@ -40,15 +40,15 @@ def write(workshop: Workshop, known: Plan, dockerfile: str, target: Path) -> Non
     """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UsageError(f"{target} is there and not empty", hint="give a directory that is not there yet")
-    lock = known.locked.lock
-    _refuse(lock)
+    ready = pipeline.ready(known.locked)
+    _refuse(ready)
     for name in ("ground", "build/files"):
         (target / name).mkdir(parents=True, exist_ok=True)
     for number, part in enumerate(known.ground.parts):
         shutil.copyfile(part.layer.path, target / "ground" / f"{number}.tar")
-    _write_files(workshop, known, target / "build" / "files")
-    _write_prefix(workshop, known, target / "build")
-    (target / "build" / "order.json").write_text(json.dumps(_order(workshop, known), indent=1), encoding="utf-8")
+    _write_files(workshop, known, ready, target / "build" / "files")
+    _write_prefix(workshop, known, ready, target / "build")
+    (target / "build" / "order.json").write_text(json.dumps(_order(workshop, known, ready), indent=1), encoding="utf-8")
     shutil.copyfile(uv.binary(), target / "build" / "uv")
     (target / "build" / "uv").chmod(0o755)
     _copy_model(known, target)
@@ -64,21 +64,20 @@ def _refuse(lock: Lock) -> None:
             )
 
 
-def _write_files(workshop: Workshop, known: Plan, folder: Path) -> None:
-    lock = known.locked.lock
+def _write_files(workshop: Workshop, known: Plan, ready: Lock, folder: Path) -> None:
     indexes = pipeline.indexes_of(known.locked, workshop.settings)
     with Downloads(indexes, workshop.settings.home, offline=workshop.settings.offline) as downloads:
-        for package in _files(lock):
+        for package in _files(ready):
             workshop.report(Step("downloading", package.file_name or package.name, bytes=package.size))
             found = downloads.fetch(package.url or "", {"sha256": package.sha256})
             shutil.copyfile(found, folder / (package.file_name or package.name))
             workshop.report(Step("downloading", package.file_name or package.name, done=True))
 
 
-def _write_prefix(workshop: Workshop, known: Plan, folder: Path) -> None:
+def _write_prefix(workshop: Workshop, known: Plan, ready: Lock, folder: Path) -> None:
     """What of the environment comes from conda's channels, where something does: as it lies in the image."""
     channels = pipeline.channels_of(known.locked, workshop.settings)
-    with prefix.staged(workshop, known.locked.lock, channels) as members:
+    with prefix.staged(workshop, ready, channels) as members:
         if members:
             write_layer(folder / prefix.ARCHIVE, members)
 
@@ -90,11 +89,12 @@ def _files(lock: Lock) -> Iterator[LockedPackage]:
     yield from known.values()
 
 
-def _order(workshop: Workshop, known: Plan) -> dict[str, Any]:
+def _order(workshop: Workshop, known: Plan, ready: Lock) -> dict[str, Any]:
     lock = known.locked.lock
     return {
         "verb": "build",
         "lock": write_lock(neutral(lock)),
+        "ready": write_lock(neutral(ready)),
         "prefix": "" if lock.conda is None else f"{INSIDE}/{prefix.ARCHIVE}",
         "python": known.ground.python.to_dict(),
         "base": "",

@@ -113,6 +113,8 @@ class EnvironmentOrder:
     key: str
     ground: Ground
     lock: Lock
+    ready: Lock
+    """The same as it is built: a bundle's wheels stand in the place of what they were built from."""
     model: Path
     """Where the lock's local packages lie."""
     parts: frozenset[str]
@@ -179,7 +181,7 @@ def _labels(order: EnvironmentOrder, marker: Marker) -> dict[str, str]:
 
 def _environment_layer(workshop: Workshop, order: EnvironmentOrder, folder: Path) -> tuple[Layer, Marker]:
     """Build the environment in a container, and make a layer of it; conda's packages are put into a prefix before."""
-    with prefix.staged(workshop, order.lock, order.channels) as members:
+    with prefix.staged(workshop, order.ready, order.channels) as members:
         return _with_tools(workshop, order, members, folder)
 
 
@@ -187,7 +189,7 @@ def _with_tools(
     workshop: Workshop, order: EnvironmentOrder, members: Sequence[Member], folder: Path
 ) -> tuple[Layer, Marker]:
     """Build it with what the build lacks of the system, as far as its words say that."""
-    git = any(package.kind == "vcs" for package in order.lock.packages)
+    git = any(package.kind == "vcs" for package in order.ready.packages)
     ground = with_tools(workshop, order.ground, ("git",)) if git else order.ground
     try:
         return _built_by_uv(workshop, order, ground, members, folder)
@@ -221,7 +223,7 @@ def _built(
     daemon = workshop.daemon
     with (
         workshop.stage(ground.config(), ground.parts, ground.base) as stage,
-        daemon.container(_box(workshop, stage)) as container,
+        daemon.container(_box(workshop, stage, order)) as container,
     ):
         _furnish(workshop, container, order, members, folder)
         workshop.ask(container, _order(workshop, order))
@@ -259,11 +261,12 @@ def _marker(container: Container) -> Marker:
     raise ImageError("the environment is not complete", hint="please report this")
 
 
-def _box(workshop: Workshop, stage: str) -> Box:
+def _box(workshop: Workshop, stage: str, order: EnvironmentOrder) -> Box:
     """The container that an environment is built in: as the user of our home, whose caches it shares."""
     home = workshop.settings.home
     mounts = {}
-    for name in ("uv", "bytecode"):
+    # A bundle's files are looked for where they lie, and nowhere else.
+    for name in ("uv", "bytecode", *(("files", "bundles") if order.indexes.alone else ())):
         (home / name).mkdir(parents=True, exist_ok=True)
         mounts[home / name] = f"{HOME}/{name}"
     network = "none" if workshop.settings.offline else workshop.settings.build_network
@@ -304,7 +307,7 @@ def _furnish(
 
 
 def _local_members(order: EnvironmentOrder) -> Iterator[Member]:
-    for path, source in local_parts(order.lock, order.model, order.parts):
+    for path, source in local_parts(order.ready, order.model, order.parts):
         name = f"{MODEL}/{path}".lstrip("/")
         if source.is_dir():
             yield from tree(source, name)
@@ -334,6 +337,7 @@ def _order(workshop: Workshop, order: EnvironmentOrder) -> Mapping[str, Any]:
     return {
         "verb": "build",
         "lock": write_lock(neutral(order.lock)),
+        "ready": write_lock(neutral(order.ready)),
         "python": order.ground.python.to_dict(),
         "base": prefix.python_build(order.lock) or order.ground.base.image.id.removeprefix("sha256:")[:12],
         "environ": environ,
@@ -341,7 +345,8 @@ def _order(workshop: Workshop, order: EnvironmentOrder) -> Mapping[str, Any]:
         "indexes": {
             "main": indexes.main,
             "extra": indexes.extra,
-            "find_links": indexes.find_links,
+            "find_links": [_inside(place, settings.home) for place in indexes.find_links],
+            "alone": indexes.alone,
             "from_model": indexes.from_model,
             "strategy": indexes.strategy,
         },
@@ -355,6 +360,12 @@ def _order(workshop: Workshop, order: EnvironmentOrder) -> Mapping[str, Any]:
             "deny_repair": settings.deny_repair,
         },
     }
+
+
+def _inside(place: str, home: Path) -> str:
+    """Where a place that holds files is seen inside: what lies in our home does so in the one there."""
+    folder = Path(place)
+    return f"{HOME}/{folder.relative_to(home)}" if folder.is_relative_to(home) else place
 
 
 def neutral(lock: Lock) -> Lock:

@@ -169,7 +169,7 @@ def _build(order: Mapping[str, Any]) -> Mapping[str, Any]:
     shown = order.get("client_cert")
     indexes = Indexes(**_frozen(order["indexes"]), client_cert=None if shown is None else _private("shown.pem", shown))
     built = Order(
-        lock=lock,
+        lock=read_kept(order["ready"], "the lock as it is built"),
         interpreter=interpreter,
         place=ENVIRONMENT,
         model=Path(order.get("model", MODEL)),

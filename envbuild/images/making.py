@@ -247,6 +247,7 @@ def _order(workshop: Workshop, known: Plan) -> EnvironmentOrder:
         key=known.key,
         ground=known.ground,
         lock=known.locked.lock,
+        ready=pipeline.ready(known.locked),
         model=known.locked.asked.model.path,
         parts=known.locked.asked.spec.parts,
         indexes=pipeline.indexes_of(known.locked, workshop.settings),

@@ -5,8 +5,8 @@ model → spec → (override) → lock → environment → worker → prediction
 
 from __future__ import annotations
 
-from envbuild.pipeline.asking import ask
-from envbuild.pipeline.building import build, python_brought
+from envbuild.pipeline.asking import ask, read
+from envbuild.pipeline.building import build, python_brought, ready
 from envbuild.pipeline.locking import known_lock, lock
 from envbuild.pipeline.looking import inspect
 from envbuild.pipeline.running import absent_variables, keep, start, worker
@@ -28,6 +28,8 @@ __all__ = [
     "known_lock",
     "lock",
     "python_brought",
+    "read",
+    "ready",
     "start",
     "worker",
 ]

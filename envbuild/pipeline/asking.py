@@ -6,10 +6,11 @@ import contextlib
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from envbuild.errors import EnvbuildError
 from envbuild.locations import Located, locate
-from envbuild.model import read_model
+from envbuild.model import Model, read_model
 from envbuild.override import applying
 from envbuild.override.applying import Overridden
 from envbuild.override.merging import override_of
@@ -20,6 +21,9 @@ from envbuild.repairs.rules import NEEDS_CONSENT, Switch
 from envbuild.settings import Settings
 from envbuild.spec import read_spec
 
+if TYPE_CHECKING:
+    from envbuild.bundles.importing import Imported
+
 
 def ask(given: Path | str, settings: Settings, report: Report = silent, *, whole: bool = True) -> Asked:
     """Whatever names a model to its spec, with the override.
@@ -28,19 +32,41 @@ def ask(given: Path | str, settings: Settings, report: Report = silent, *, whole
     :param whole: fetch all of a model that lies elsewhere; else what tells its spec, as far as that is known to do.
     :raises ModelError: it is no model, or it cannot be had.
     :raises SpecError: its files cannot be understood.
+    :raises BundleError: the bundle that it is to come from cannot be used.
     """
-    located = locate(given, settings, report, whole=whole)
+    located, bundle = _located(given, settings, report, whole=whole)
     if not located.whole:
         # What is not there may be said to be missing; that can only be told from the whole.
         with contextlib.suppress(EnvbuildError):
-            asked = _asked(located, settings)
+            asked = _asked(located, bundle, settings)
             if not asked.spec.parts and "file-missing" not in {notice.code for notice in asked.spec.notices}:
                 return asked
         located = locate(given, settings, report)
-    return _asked(located, settings)
+    return _asked(located, bundle, settings)
 
 
-def _asked(located: Located, settings: Settings) -> Asked:
+def read(given: Path | str, settings: Settings, report: Report = silent) -> Model:
+    """The model that a call means, with or without a bundle.
+
+    :raises ModelError: it is no model, or it cannot be had.
+    :raises BundleError: the bundle cannot be used.
+    """
+    return read_model(_located(given, settings, report, whole=True)[0].path)
+
+
+def _located(given: Path | str, settings: Settings, report: Report, *, whole: bool) -> tuple[Located, Imported | None]:
+    """Where a model is, and the bundle that it comes with: a bundle that holds one is its place."""
+    if settings.bundle is None:
+        return locate(given, settings, report, whole=whole), None
+    from envbuild.bundles.importing import imported  # few models come with one
+
+    bundle = imported(settings)
+    if bundle.is_at(given):
+        return Located(path=bundle.own_model(), uri=str(bundle.file)), bundle
+    return locate(given, settings, report, whole=whole), bundle
+
+
+def _asked(located: Located, bundle: Imported | None, settings: Settings) -> Asked:
     model = read_model(located.path)
     expand = {name: os.environ[name] for name in settings.expand if name in os.environ}
     switch = Switch.of(settings)
@@ -56,7 +82,14 @@ def _asked(located: Located, settings: Settings) -> Asked:
     notices = (*located.notices, *(notice for notice in spec.notices if notice not in left_out))
     spec = replace(spec, notices=notices)
     repairs = (*left_out, *repaired)
-    return Asked(model=model, uri=located.uri, spec=spec, interpreter=overridden.interpreter, repairs=repairs)
+    return Asked(
+        model=model,
+        uri=located.uri,
+        spec=spec,
+        interpreter=overridden.interpreter,
+        repairs=repairs,
+        bundle=bundle,
+    )
 
 
 def from_channels(settings: Settings) -> bool:

@@ -21,7 +21,7 @@ from envbuild.interpreters import Interpreter, fits
 from envbuild.lock import Lock
 from envbuild.model import Notice
 from envbuild.pipeline.locking import conditions
-from envbuild.pipeline.sources import asked_indexes, channels_of, living
+from envbuild.pipeline.sources import channels_of, indexes_of
 from envbuild.pipeline.stages import Built, Locked
 from envbuild.progress import Report, Step, silent
 from envbuild.settings import Settings
@@ -55,6 +55,15 @@ def build(locked: Locked, settings: Settings, report: Report = silent) -> Built:
         seconds=time.monotonic() - began,
         notices=(*locked.notices, *stale, *_said_of(handout.environment, locked.lock, was_built=was_built)),
     )
+
+
+def ready(locked: Locked) -> Lock:
+    """The lock as a builder takes it: with a bundle's wheels in the place of what they were built from.
+
+    :raises BundleError: the bundle lacks a file of it.
+    """
+    bundle = locked.asked.bundle
+    return locked.lock if bundle is None else bundle.ready(locked.lock)
 
 
 def _said_of(environment: Environment, lock: Lock, *, was_built: bool) -> tuple[Notice, ...]:
@@ -97,21 +106,21 @@ def _build_once(locked: Locked, settings: Settings, store: Store, report: Report
     lock, making = locked.lock, Making(store, settings)
     _check_target(lock)
     interpreter = _interpreter(locked, settings, report)
-    indexes, _ = asked_indexes(locked.asked.spec, settings)
+    indexes = indexes_of(locked, settings)
 
-    def ready() -> Handout | None:
+    def handed_out() -> Handout | None:
         return store.hand_out(lock.hash, lambda found: found.key == interpreter.key)
 
     def make(relayed: Report) -> Handout:
         with making.cache_in_use():
             _make(locked, interpreter, indexes, settings, store, making, relayed)
-        handout = ready()
+        handout = handed_out()
         if handout is None:
             raise StoreError("the environment went away as soon as it was built", hint="build again")
         return handout
 
     name, attempt = environment_name(lock.hash, interpreter.key), conditions(settings, indexes)
-    handout, was_built = making.once(name, ready, make, report, kind="build", attempt=attempt)
+    handout, was_built = making.once(name, handed_out, make, report, kind="build", attempt=attempt)
     if was_built and settings.max_size is not None:
         from envbuild.store.upkeep import Limits, Upkeep
 
@@ -135,12 +144,12 @@ def _make(
     making.clear(place)
     faults.point("cleared")
     order = Order(
-        lock=lock,
+        lock=ready(locked),
         interpreter=interpreter,
         place=place,
         model=locked.asked.model.path,
         parts=locked.asked.spec.parts,
-        indexes=living(indexes, lock, settings),
+        indexes=indexes,
         settings=settings,
         channels=channels_of(locked, settings),
         bytecode=store.bytecode,
@@ -174,6 +183,8 @@ def _interpreter(locked: Locked, settings: Settings, report: Report) -> Interpre
         return locked.asked.interpreter
     from envbuild import interpreters
 
+    if locked.asked.bundle is not None:
+        locked.asked.bundle.bring_python()
     try:
         return interpreters.find(locked.lock.python, settings, report)
     except InterpreterNotFound as error:

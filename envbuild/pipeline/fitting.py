@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from envbuild import asof, lock_files, staleness, target
@@ -22,8 +23,9 @@ def lock_file(
     asked: Asked, settings: Settings, wanted: target.Target
 ) -> tuple[Locked | None, tuple[Notice, ...]] | None:
     """The lock file that was named, or the one beside MLmodel; a stale one of the latter kind is a notice."""
-    path = settings.lock or lock_files.beside(asked.model.path, with_conda=asked.spec.conda is not None)
-    if settings.lock is None and settings.update:
+    named = settings.lock if asked.bundle is None else asked.bundle.lock_for(wanted)
+    path = named or lock_files.beside(asked.model.path, with_conda=asked.spec.conda is not None)
+    if named is None and settings.update:
         return None
     if path is None:
         return _unwanted(asked)
@@ -36,18 +38,25 @@ def lock_file(
             *_reasons_of_form(found, settings),
             *staleness.reasons_against(found, asked.spec),
             *effects.unmet(found, asked.spec, settings),
-            *(() if settings.lock is not None else (*_reasons_of_date(found, settings), *_strange(found, settings))),
+            *(() if named is not None else (*_reasons_of_date(found, settings), *_strange(found, settings))),
         )
         if reasons:
             raise LockStale(
-                f"the lock {path} does not fit the model: {'; '.join(reasons)}",
-                hint="lock again with envbuild lock --update, or remove it",
+                f"the lock {_said(path, asked)} does not fit the model: {'; '.join(reasons)}",
+                hint="lock again with envbuild lock --update, or remove it"
+                if asked.bundle is None
+                else "use it with the model and the options that it was exported with, or export it again",
             )
     except LockStale as error:
-        if settings.lock is not None or settings.locked:
+        if named is not None or settings.locked:
             raise
         return None, (Notice(code="lock-stale", message=f"{error.message}; it is not used", place=error.place),)
-    return Locked(asked=asked, lock=found, source=str(path), notices=asked.spec.notices), ()
+    return Locked(asked=asked, lock=found, source=_said(path, asked), notices=asked.spec.notices), ()
+
+
+def _said(path: Path, asked: Asked) -> str:
+    """Where a lock lies, for who reads it: where the store keeps a bundle's is nobody's business."""
+    return str(path if asked.bundle is None else asked.bundle.file)
 
 
 def _unwanted(asked: Asked) -> tuple[None, tuple[Notice, ...]] | None:

@@ -24,6 +24,8 @@ def asked_indexes(spec: EnvironmentSpec, settings: Settings) -> tuple[Indexes, t
 
 def indexes_of(locked: Locked, settings: Settings) -> Indexes:
     """Where a lock's files are looked for."""
+    if locked.asked.bundle is not None:
+        return locked.asked.bundle.indexes
     return living(asked_indexes(locked.asked.spec, settings)[0], locked.lock, settings)
 
 

@@ -13,7 +13,7 @@ from envbuild.spec import EnvironmentSpec
 from envbuild.store.flock import Held
 
 if TYPE_CHECKING:
-    pass
+    from envbuild.bundles.importing import Imported
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +28,8 @@ class Asked:
     """How the model was named, without credentials."""
     repairs: tuple[Notice, ...] = ()
     """What was mended in the spec."""
+    bundle: Imported | None = None
+    """What its lock and their files come from, where that is a bundle."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,9 +17,8 @@ from typing import Any, Literal
 from envbuild import pipeline, request, sample
 from envbuild.bridge.stderr import Tail
 from envbuild.errors import BuildError, EnvbuildError, InputError, LockError, ModelFailed, Stopped, UsageError
-from envbuild.locations import locate
 from envbuild.lock import Change, Lock
-from envbuild.model import Notice, read_model
+from envbuild.model import Notice
 from envbuild.override.merging import override_of
 from envbuild.pipeline import Built
 from envbuild.progress import Report, Step, silent
@@ -141,7 +140,7 @@ def check(
     options = options or CheckOptions()
     if options.expected is not None and options.only_overridden:
         raise UsageError("an expected answer is to be compared, and --only-overridden compares nothing")
-    model = read_model(locate(path, settings, report).path)
+    model = pipeline.read(path, settings, report)
     overrides = _overrides(settings)
     known = options.sample or sample.of(model)
     tried = _tried(model.path, settings, options, known, report, stderr)

@@ -161,6 +161,11 @@ class Settings:
     no_build: bool = False
     """Refuse sdists: nothing of a package's own build code runs."""
     lock: Path | None = None
+    bundle: Path | None = None
+    """A bundle that everything comes from, the model too where it holds one; the network is then not touched
+    (docs/bundles.md)."""
+    require_signature: Path | None = None
+    """A public key of Ed25519 (a PEM file): a bundle that its other half did not sign is refused."""
     locked: bool = False
     """Use an existing lock that fits, or fail."""
     update: bool = False
@@ -224,6 +229,8 @@ class Settings:
         values = read_given((field.name for field in fields(cls)), environ, given)
         if "home" not in values:
             values["home"] = _default_home()
+        if "bundle" in values:
+            values["offline"] = True
         return cls(**values)
 
     def without_override(self) -> Settings:

@@ -54,7 +54,19 @@ _LISTS = (
     "virtual_package",
     *_PATH_LISTS,
 )
-_PATHS = ("home", "lock", "conda_env", "override", "index_ca", "index_client_cert", "uds", "certfile", "keyfile")
+_PATHS = (
+    "home",
+    "lock",
+    "bundle",
+    "require_signature",
+    "conda_env",
+    "override",
+    "index_ca",
+    "index_client_cert",
+    "uds",
+    "certfile",
+    "keyfile",
+)
 _FLAGS = (
     "python_downloads",
     "no_build",

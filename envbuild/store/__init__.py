@@ -14,6 +14,8 @@
     ├── python/                          Pythons that uv fetched, and those of conda's channel
     ├── interpreters/<version>.json      where the Python of a version was found
     ├── files/<sha256>                   files of packages that we fetched ourselves (:mod:`envbuild.downloads`)
+    ├── built/<key>.json                 which of them was built here of an sdist (:mod:`envbuild.builders.wheels`)
+    ├── bundles/                         what came in bundles (:mod:`envbuild.bundles`)
     ├── environments/<sha256>.yaml       curated environments that were fetched (:mod:`envbuild.override.curated`)
     ├── images/                          layers of images, and what is known of bases (:mod:`envbuild.images.shelf`)
     ├── default-index-<uv's version>     uv's own word for the index that it asks when none is given

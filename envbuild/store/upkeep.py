@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from envbuild import faults, uv
+from envbuild.files import remove_tree
 from envbuild.lock import Lock
 from envbuild.progress import Report
 from envbuild.store import Store, flock
@@ -167,6 +168,8 @@ class Upkeep:
                 self._clean_bytecode(everything=not packages)
                 if not packages:
                     shutil.rmtree(self.home / "files", ignore_errors=True)
+                    shutil.rmtree(self.home / "built", ignore_errors=True)
+                    remove_tree(self.home / "bundles")
                     shutil.rmtree(self.home / "pip", ignore_errors=True)
                     shutil.rmtree(self.home / "conda", ignore_errors=True)
                     shutil.rmtree(self.home / "images" / "layers", ignore_errors=True)

@@ -89,6 +89,9 @@ KEYS = {
     },
     "diff": {"a", "added", "b", "builds", "changed", "equal", "python", "removed", "same", "target"},
     "completion": {"shell", "script"},
+    "bundle export": {"file", "sha256", "size", "manifest"},
+    "bundle inspect": {"file", "digest", "signed_by", "manifest"},
+    "bundle verify": {"file", "digest", "signed_by", "manifest", "signature_checked"},
 }
 
 
@@ -102,6 +105,9 @@ def test_every_command_answers_with_its_keys(call: Call, tiny: MakeTiny) -> None
         "build": [model.path],
         "predict": [model.path, model.input(1)],
         "run": [model.path],
+        "bundle export": [model.path, "-o", rows.with_name("tiny.bundle")],
+        "bundle inspect": [rows.with_name("tiny.bundle")],
+        "bundle verify": [rows.with_name("tiny.bundle")],
         "verify": [model.path],
         "batch": [model.path, rows, rows.with_name("answers.jsonl")],
         "workers list": [],

@@ -229,6 +229,31 @@ def test_offline_an_image_is_built_from_the_cache(
 
 
 @pytest.mark.slow
+def test_an_image_is_built_from_a_bundle_without_an_index_and_has_the_key_that_it_has_with_one(
+    make_model: MakeModel, fruit: LocalIndex, make_home: Callable[[str], Path], image_environ: dict[str, str]
+) -> None:
+    fruit.add(own_sdist("nut", "1.0"), backend())
+    model = make_model(pip=["cake", "nut"], loader=LOADER.replace("import json", "import nut, json"))
+    bundle, context = model.parent / "cake.bundle", model.parent / "context"
+    done = cli("bundle", "export", model, "-o", bundle, environ=image_environ)
+    assert done.returncode == 0, done.stderr
+    asked, environ = len(fruit.requests), {**image_environ, "ENVBUILD_HOME": str(make_home("other"))}
+    made = image(bundle, environ=environ)
+    assert made["environment"]["origin"] == "built"
+    assert predicted(made["image"], REQUEST) == {"predictions": [2, 4]}
+    done = cli("image", bundle, "--write-context", context, environ=environ)
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in (context / "build" / "files").iterdir()) == [
+        "cake-1.0-py3-none-any.whl",
+        "fruit-2.0-py3-none-any.whl",
+        "nut-1.0-py3-none-any.whl",
+    ]
+    assert fruit.requests[asked:] == []
+    online = image(model, environ=image_environ)
+    assert (online["lock_hash"], online["environment"]["key"]) == (made["lock_hash"], made["environment"]["key"])
+
+
+@pytest.mark.slow
 def test_an_interrupted_call_leaves_nothing_and_the_next_one_works(
     make_model: MakeModel, fruit: LocalIndex, image_environ: dict[str, str]
 ) -> None:

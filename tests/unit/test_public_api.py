@@ -30,6 +30,7 @@ def test_the_public_names_are_these() -> None:
         "check",
         "diff",
         "explain",
+        "export_bundle",
         "inspect",
         "load_model",
         "load_model_async",

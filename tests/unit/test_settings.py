@@ -57,6 +57,8 @@ FROM_VARIABLES: list[tuple[str, str, Any]] = [
     ("deny_repair", "wheels-first", ("wheels-first",)),
     ("no_build", "1", True),
     ("lock", "/srv/pylock.toml", Path("/srv/pylock.toml")),
+    ("bundle", "/srv/model.bundle", Path("/srv/model.bundle")),
+    ("require_signature", "/srv/key.pem", Path("/srv/key.pem")),
     ("locked", "yes", True),
     ("update", "TRUE", True),
     ("offline", "on", True),
@@ -93,6 +95,12 @@ FROM_VARIABLES: list[tuple[str, str, Any]] = [
 def test_a_setting_is_read_from_its_variable(name: str, text: str, value: object) -> None:
     settings = Settings.from_environ({"ENVBUILD_HOME": str(HOME), f"ENVBUILD_{name.upper()}": text})
     assert getattr(settings, name) == value
+
+
+def test_a_bundle_means_no_network() -> None:
+    assert Settings.from_environ({"ENVBUILD_HOME": str(HOME), "ENVBUILD_BUNDLE": "/srv/model.bundle"}).offline
+    assert Settings.from_environ({"ENVBUILD_HOME": str(HOME), "ENVBUILD_OFFLINE": "0"}, bundle="model.bundle").offline
+    assert not Settings.from_environ({"ENVBUILD_HOME": str(HOME)}).offline
 
 
 def test_every_setting_has_a_variable_that_is_tested() -> None:
