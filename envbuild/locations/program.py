@@ -179,7 +179,7 @@ class _Objects:
     """What lies below a URI of an object store, by fsspec."""
 
     def __init__(self, uri: str) -> None:
-        import fsspec  # type: ignore[import-untyped] # it has no types
+        import fsspec
 
         options: Json = {"skip_instance_cache": True, "use_listings_cache": False}
         self._system: Any
@@ -254,7 +254,7 @@ def _of_run(uri: str, client: Any) -> str:
     source = str(RunsArtifactRepository.get_underlying_uri(uri))
     if _local(source) is None and any(path == "MLmodel" for path, _, _ in _source(source).files()):
         return source
-    run, name = RunsArtifactRepository.parse_runs_uri(uri)  # type: ignore[no-untyped-call] # it has none
+    run, name = RunsArtifactRepository.parse_runs_uri(uri)
     experiment = client.get_run(run).info.experiment_id
     if not hasattr(client, "search_logged_models") or not name:
         return source
@@ -277,12 +277,12 @@ def _of_registry(uri: str, client: Any) -> tuple[str, str]:
         if name.startswith("m-") and "/" not in name:
             return str(client.get_logged_model(name).artifact_location), said or name
         if not said:
-            model, version = get_model_name_and_version(client, uri)  # type: ignore[no-untyped-call] # it has none
+            model, version = get_model_name_and_version(client, uri)
             said = f"version {version} of {model}"
         if mlflow.get_registry_uri().startswith(("databricks", "uc:")):
             # Theirs lend a key for each download; only their own repositories know.
             return uri, said
-        uri = str(ModelsArtifactRepository.get_underlying_uri(uri))  # type: ignore[no-untyped-call] # it has none
+        uri = str(ModelsArtifactRepository.get_underlying_uri(uri))
         if not uri.startswith("models:"):
             return uri, said
     raise Missing(f"{uri} leads from model to model, and to no end")

@@ -20,6 +20,10 @@ from pathlib import Path
 
 from kit import REPO
 
+from envbuild import uv
+
+MLFLOW = "3.17.2"
+"""What asks the servers, whatever their release is."""
 MODELS = REPO / "tests" / "models"
 OF_ERAS = {
     "first": MODELS / "py36_mlflow1_2" / "iris",
@@ -29,6 +33,27 @@ OF_ERAS = {
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 REGISTRAR = Path(__file__).with_name("registrar.py")
 _SECONDS = 120.0
+
+
+def python_with_mlflow(shared_home: Path) -> Path:
+    """A Python that has envbuild[mlflow]; made once and kept.
+
+    The tests' own has none: they take it for a model's Python, too, which would then find MLflow in it.
+    """
+    wanted = (f"{REPO}[mlflow]", f"mlflow-skinny=={MLFLOW}")
+    known = (REPO / "pyproject.toml").read_text()
+    key = hashlib.sha256(" ".join((known, *wanted, sys.version)).encode()).hexdigest()[:12]
+    place = shared_home / f"with-mlflow-{key}"
+    if not (place / "whole").exists():
+        python = ("--python", str(place / "bin" / "python"))
+        for words in (
+            ("venv", "--clear", "--python", sys.executable, str(place)),
+            ("pip", "install", *python, "--link-mode", "copy", *wanted),
+        ):
+            cache = ("--no-config", "--cache-dir", str(shared_home / "uv"))
+            subprocess.run([uv.binary(), *words, *cache], check=True, capture_output=True)
+        (place / "whole").touch()
+    return place / "bin" / "python"
 
 
 def free_port() -> int:

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 from kit import cli, cli_environ
-from servers import OF_ERAS, MlflowServer, Run
+from servers import OF_ERAS, MlflowServer, Run, python_with_mlflow
 
 Registry = tuple[MlflowServer, Mapping[str, Mapping[str, str]]]
 Servers = Callable[[str], Registry]
+
+
+@pytest.fixture
+def run(shared_home: Path, home: Path) -> Run:
+    """A command of an envbuild that has its extra for MLflow, with an empty store unless another is named."""
+    python = python_with_mlflow(shared_home)
+
+    def call(*words: str | Path, store: Path = home, **more: str) -> subprocess.CompletedProcess[str]:
+        argv = [python, "-m", "envbuild", *map(str, words)]
+        environ = cli_environ(store, **more)
+        return subprocess.run(argv, env=environ, capture_output=True, text=True, timeout=600, check=False)
+
+    return call
 
 
 @pytest.fixture(params=[pytest.param("2.22", marks=pytest.mark.slow), "3.17"])
@@ -45,12 +59,11 @@ def test_every_uri_leads_to_the_model(registry: Registry, run: Run, home: Path) 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("era", OF_ERAS)
-def test_a_registered_model_of_any_era_predicts(registry: Registry, shared_home: Path, era: str) -> None:
+def test_a_registered_model_of_any_era_predicts(registry: Registry, run: Run, shared_home: Path, era: str) -> None:
     server, _ = registry
     model = OF_ERAS[era]
-    environ = cli_environ(shared_home, MLFLOW_TRACKING_URI=server.url)
     given, expected = (model.with_name(f"{model.name}.{what}.json") for what in ("input", "expected"))
-    done = cli("predict", f"models:/{era}@prod", given, environ=environ)
+    done = run("predict", f"models:/{era}@prod", given, store=shared_home, MLFLOW_TRACKING_URI=server.url)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["predictions"] == json.loads(expected.read_text())
 
@@ -91,3 +104,9 @@ def test_a_server_that_is_not_there_is_said_without_its_login(run: Run, home: Pa
     assert "MLFLOW_TRACKING_URI" in done.stderr
     assert "canary" not in done.stdout + done.stderr
     assert not [path for path in home.rglob("*") if path.is_file() and b"canary" in path.read_bytes()]
+
+
+def test_without_its_extra_a_registry_is_not_asked(home: Path) -> None:
+    done = cli("inspect", "models:/middle/1", environ=cli_environ(home))
+    assert (done.returncode, "error[usage]" in done.stderr) == (2, True), done.stderr
+    assert "pip install 'envbuild[mlflow]'" in done.stderr
