@@ -163,7 +163,7 @@ def plan(workshop: Workshop, asked: Asked, options: ImageOptions, clock: Clock) 
         found = _base(workshop, locked, options)
         facts = found_out(workshop, found, server, locked.lock.python)
     notices = list(locked.notices)
-    if not replace(locked.lock.target, platform=facts.platform).installs(locked.lock.target.platform):
+    if not _is_for(locked, facts.platform):
         notices.append(_other_target(locked, facts.platform))
         with clock.step("lock"):
             locked = pipeline.lock(asked, settings, report, facts.platform)
@@ -198,6 +198,13 @@ def _needed(lock: Lock) -> dict[str, tuple[str, ...]]:
     """The Debian packages that a lock's packages need of the system, each with those that need it."""
     needed = system_packages.at_work(package.name for package in lock.packages)
     return {name: users for name, users in needed.items() if name not in prefix.programs_in(lock)}
+
+
+def _is_for(locked: Locked, platform: str) -> bool:
+    """Whether a lock is one for a base: made for its very platform, or a file that holds what that installs as well."""
+    own = locked.lock.target
+    is_file = locked.source not in ("resolved", "kept")
+    return own.platform == platform or (is_file and replace(own, platform=platform).installs(own.platform))
 
 
 def _other_target(locked: Locked, platform: str) -> Notice:
