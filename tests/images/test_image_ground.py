@@ -159,6 +159,21 @@ def test_a_base_with_another_c_library_gets_a_lock_of_its_own(
 
 
 @pytest.mark.slow
+def test_a_lock_file_for_an_older_c_library_serves_on_a_newer_base(
+    make_model: MakeModel, local_index: LocalIndex, image_environ: dict[str, str], tmp_path: Path
+) -> None:
+    tags = ("cp38-cp38-manylinux_2_17_x86_64", "cp38-cp38-manylinux_2_40_x86_64")
+    local_index.add(*(wheel("fruit", version, tag=tag) for version, tag in zip(("1.0", "2.0"), tags, strict=True)))
+    model, path = make_model(pip=["fruit"]), tmp_path / "pylock.toml"
+    locked = cli("lock", model, "--platform", "manylinux_2_28_x86_64", "-o", path, environ=image_environ)
+    assert locked.returncode == 0, locked.stderr
+    made = image(model, "--lock", path, "--base-image", python("3.8", "trixie"), environ=image_environ)
+    assert "image-target" not in [notice["code"] for notice in made["notices"]]
+    assert f"lock hash {made['lock_hash']}" in locked.stdout
+    assert "fruit-1.0.dist-info" in shell(made["image"], "ls /opt/environment/lib/python3.8/site-packages")
+
+
+@pytest.mark.slow
 def test_the_files_for_bases_build_one_that_serves(
     make_model: MakeModel, local_index: LocalIndex, image_environ: dict[str, str], base: str, tmp_path: Path
 ) -> None:
