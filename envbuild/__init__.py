@@ -13,7 +13,7 @@
         await model.predict(frame)
 
 ``inspect``, ``lock`` and ``build`` give the steps before that one by one; ``export_bundle`` puts all that a model needs
-into one file. Errors are of :mod:`envbuild.errors`.
+into one file, ``push`` and ``pull`` share what was built. Errors are of :mod:`envbuild.errors`.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
         load_model,
         lock,
         predict,
+        pull,
+        push,
     )
     from envbuild.asynchronous import AsyncLoadedModel, load_model_async
     from envbuild.errors import EnvbuildError
@@ -56,6 +58,8 @@ __all__ = [
     "load_model_async",
     "lock",
     "predict",
+    "pull",
+    "push",
 ]
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from envbuild.review.difference import Difference
     from envbuild.review.explanation import Explanation
     from envbuild.settings import Settings
+    from envbuild.sharing.pushing import Pushed
 
 
 class LoadedModel:
@@ -229,6 +230,34 @@ def build(model: str | Path, **settings: Any) -> Environment:
     """
     known = _settings(model, settings)
     return pipeline.build(pipeline.lock(pipeline.ask(model, known), known), known).environment
+
+
+def push(model: str | Path, share: str, *, sign_key: Path | None = None, **settings: Any) -> Pushed:
+    """Put a model's lock and the files that it names into a share, for others to pull (docs/sharing.md).
+
+    :param share: a folder, ``s3://bucket/path`` and the like, or ``oci://registry/repository``.
+    :param sign_key: the private key (Ed25519, PEM) that signs it.
+    :raises LockError: as :func:`lock`.
+    :raises BuildError: a file cannot be had or built, or the share cannot be used.
+    """
+    from envbuild.sharing import pushing
+
+    known = settings_from(settings)
+    return pushing.push(pipeline.ask(model, known), share, known, sign_key=sign_key)
+
+
+def pull(model: str | Path, share: str, **settings: Any) -> Environment:
+    """A model's environment, built of what somebody has pushed to a share (docs/sharing.md).
+
+    :raises ShareMissing: nobody has.
+    :raises SharePoisoned: what is there is not what it says that it is.
+    :raises BundleUntrusted: it is not signed as ``require_signature`` demands.
+    :raises BuildError: the share cannot be used, or the environment not be built.
+    """
+    from envbuild.sharing import pulling
+
+    known = settings_from(settings)
+    return pulling.pull(pipeline.ask(model, known), share, known).built.environment
 
 
 def load_model(model: str | Path, **settings: Any) -> LoadedModel:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,6 +55,16 @@ class Exported:
     locked: tuple[Locked, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """What a bundle holds."""
+
+    manifest: Manifest
+    sources: Mapping[str, Path | bytes]
+    """Where the content of each file is had, by its path."""
+    locked: tuple[Locked, ...]
+
+
 @dataclass(slots=True)
 class _Gathered:
     """What was found for a bundle so far."""
@@ -90,6 +101,21 @@ def export(asked: Asked, path: Path, options: Options, settings: Settings, repor
     if asked.bundle is not None:
         raise UsageError("a bundle is made of a model, not of another bundle", hint="copy the bundle as it is")
     check_target(path)
+    with gathered(asked, options, settings, report) as found:
+        report(Step("packing", path.name, count=len(found.manifest.files)))
+        writing.write(path, found.manifest, found.sources, options.sign_key)
+    report(Step("packing", path.name, bytes=path.stat().st_size, done=True))
+    return Exported(path=path, sha256=sha256_of(path), manifest=found.manifest, locked=found.locked)
+
+
+@contextlib.contextmanager
+def gathered(asked: Asked, options: Options, settings: Settings, report: Report = silent) -> Iterator[Contents]:
+    """What a bundle of a model holds; the files are there until this is left.
+
+    :raises LockError: the model cannot be locked for a target.
+    :raises BuildError: a file cannot be had, or a wheel cannot be built.
+    :raises BundleIncomplete: what would have to be in it cannot be put into one.
+    """
     gathered, locks, lockeds = _Gathered(), list[BundledLock](), list[Locked]()
     for platform in dict.fromkeys(options.platforms or (None,)):
         locked = pipeline.lock(asked, settings, report, platform)
@@ -110,10 +136,7 @@ def export(asked: Asked, path: Path, options: Options, settings: Settings, repor
             python=brought,
         )
         _check(manifest)
-        report(Step("packing", path.name, count=len(manifest.files)))
-        writing.write(path, manifest, gathered.sources, options.sign_key)
-    report(Step("packing", path.name, bytes=path.stat().st_size, done=True))
-    return Exported(path=path, sha256=sha256_of(path), manifest=manifest, locked=tuple(lockeds))
+        yield Contents(manifest=manifest, sources=gathered.sources, locked=tuple(lockeds))
 
 
 def _check(manifest: Manifest) -> None:

@@ -41,6 +41,10 @@ without a traceback; ``--json`` prints :meth:`EnvbuildError.to_dict`.
     │   │   ├── BundleInvalid                 5  bundle-invalid
     │   │   ├── BundleUntrusted               5  bundle-untrusted
     │   │   └── BundleIncomplete              5  bundle-incomplete
+    │   ├── ShareError                        5  share-failed
+    │   │   ├── ShareUnreachable              5  share-unreachable
+    │   │   ├── ShareMissing                  5  share-missing
+    │   │   └── SharePoisoned                 5  share-poisoned
     │   └── ImageError                        5  image-failed
     │       ├── DockerUnavailable             5  docker-unavailable
     │       ├── BaseImageUnusable             5  image-base-unusable
@@ -351,6 +355,30 @@ class BundleIncomplete(BundleError):
     """What is wanted of a bundle, or into one, is not to be had: a lock for this machine, the wheel of a package."""
 
     code = "bundle-incomplete"
+
+
+class ShareError(BuildError):
+    """What was built cannot be shared, or not be had from a share."""
+
+    code = "share-failed"
+
+
+class ShareUnreachable(ShareError):
+    """A share does not answer, or does not let us."""
+
+    code = "share-unreachable"
+
+
+class ShareMissing(ShareError):
+    """A share has nothing of a model."""
+
+    code = "share-missing"
+
+
+class SharePoisoned(ShareError):
+    """What a share has is not what it says that it is."""
+
+    code = "share-poisoned"
 
 
 class ImageError(BuildError):

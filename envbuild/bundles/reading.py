@@ -42,9 +42,14 @@ def holds_model(path: Path) -> bool:
 class Bundle:
     """A bundle that is open: its manifest is whole, and its size is the one that it must have; closed when left."""
 
-    def __init__(self, path: Path) -> None:
-        """:raises BundleInvalid: it is no bundle, or not a whole one."""
+    def __init__(self, path: Path, *, whole: bool = True) -> None:
+        """
+        :param whole: it must be of the size that its manifest leaves; else it may be no more than what stands before the
+            files.
+        :raises BundleInvalid: it is no bundle, or not a whole one.
+        """
         self.path = path
+        self._is_whole = whole
         try:
             self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
@@ -71,7 +76,7 @@ class Bundle:
                 raise self._damaged(f"its signature cannot be used: {error}") from None
         self._members = {member.entry.path: member for member in members.members(self.manifest, start)}
         last = max((member.end for member in self._members.values()), default=start)
-        if self._size != last + len(END):
+        if self._is_whole and self._size != last + len(END):
             short = self._size < last + len(END)
             raise self._damaged(
                 f"it has {self._size} bytes, and by its manifest {last + len(END)}"

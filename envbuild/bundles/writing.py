@@ -26,9 +26,26 @@ def write(target: Path, manifest: Manifest, sources: Mapping[str, Path | bytes],
     :raises UsageError: it cannot be written, or not be signed.
     :raises BundleIncomplete: a file is not any more what it was.
     """
+    assemble(target, head_of(manifest, sign_key), manifest, sources)
+
+
+def head_of(manifest: Manifest, sign_key: Path | None) -> bytes:
+    """What stands before the files in a bundle: its manifest, and the signature where there is one.
+
+    :raises UsageError: it cannot be signed.
+    """
     text = manifest.to_bytes()
     by = None if sign_key is None else signature.signed(text, sign_key).to_bytes()
-    head = members.head(text, by)
+    return members.head(text, by)
+
+
+def assemble(target: Path, head: bytes, manifest: Manifest, sources: Mapping[str, Path | bytes]) -> None:
+    """Write a bundle that begins as another one does.
+
+    :param head: what stands before the files.
+    :raises UsageError: it cannot be written.
+    :raises BundleIncomplete: a file is not any more what it was.
+    """
     check_target(target)
     try:
         with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:

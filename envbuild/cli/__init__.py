@@ -25,6 +25,8 @@ COMMANDS = {
     "serve": "Serve a model over HTTP.",
     "run": "Run a command in a model's environment.",
     "bundle": "Put all that a model needs into one file; look at one.",
+    "push": "Share a model's lock and its files, for others to pull.",
+    "pull": "Build a model's environment from what was pushed.",
     "image": "Make a Docker image that serves a model.",
     "verify": "Check that an environment or an image is still as it was built.",
     "envs": "List, show, pin, remove and collect environments.",

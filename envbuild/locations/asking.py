@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -55,15 +55,71 @@ class Nearby:
     said: str
 
 
+class Questions:
+    """Questions to a process that is started at the first of them, and ends when this is closed."""
+
+    def __init__(self, on_bytes: Callable[[int], None]) -> None:
+        """:param on_bytes: told how many bytes have been fetched of what is asked for."""
+        self._on_bytes = on_bytes
+        self._child: process.Child | None = None
+        self._words: list[str] = []
+
+    def __enter__(self) -> Questions:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the process."""
+        if self._child is not None:
+            self._child.kill()
+            self._child.wait()
+            self._child = None
+
+    def ask(self, request: Mapping[str, Any], timeout: float | None = None) -> dict[str, Any]:
+        """An answer; what is wrong stands in it as ``error``, a name, and ``message``.
+
+        :param timeout: seconds; :raises process.TimedOutWaiting: it took longer.
+        """
+        child = self._child = self._child or self._started()
+        with contextlib.suppress(BrokenPipeError):
+            view = memoryview(json.dumps(request).encode() + b"\n")
+            while view:
+                view = view[child.stdin.write(view) :]
+        line = _line(child.stdout.fileno(), timeout)
+        if line is None:
+            raise process.TimedOutWaiting
+        try:
+            answer = dict(json.loads(line))
+        except ValueError:
+            answer = {"error": "Died", "message": " ".join(["it ended without an answer", *self._words[-_LAST_LINES:]])}
+        return {name: _redacted(value) if name == "message" else value for name, value in answer.items()}
+
+    def _started(self) -> process.Child:
+        child = process.start([sys.executable, "-I", "-W", "ignore", str(_PROGRAM)], env=_environ(), dies_with_us=True)
+        threading.Thread(target=self._listen, args=(child,), daemon=True).start()
+        return child
+
+    def _listen(self, child: process.Child) -> None:
+        for raw in iter(child.stderr.readline, b""):
+            line = raw.decode("utf-8", "replace").rstrip()
+            try:
+                self._on_bytes(int(json.loads(line)["bytes"]))
+            except (ValueError, KeyError, TypeError):
+                self._words.append(line)
+
+
 class Asker:
-    """Asks; its process is started at the first question, and ends when this is closed."""
+    """Asks for one model."""
 
     def __init__(self, model: Named, settings: Settings, report: Report) -> None:
         self._model = model
         self._settings = settings
         self._report = report
-        self._child: process.Child | None = None
-        self._words: list[str] = []
+        self._questions = Questions(self._say)
         self._listed_bytes = 0
 
     def __enter__(self) -> Asker:
@@ -72,9 +128,7 @@ class Asker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._child is not None:
-            self._child.kill()
-            self._child.wait()
+        self._questions.close()
 
     def listed(self) -> Listing | Nearby:
         """What the model's URI leads to.
@@ -104,39 +158,19 @@ class Asker:
         self._report(Step("downloading", self._model.said, done=True, bytes=listing.size))
 
     def _asked(self, request: Mapping[str, Any], timeout: float | None) -> dict[str, Any]:
-        child = self._child = self._child or self._started()
-        with contextlib.suppress(BrokenPipeError):
-            view = memoryview(json.dumps(request).encode() + b"\n")
-            while view:
-                view = view[child.stdin.write(view) :]
-        line = _line(child.stdout.fileno(), timeout)
-        if line is None:
+        try:
+            answer = self._questions.ask(request, timeout)
+        except process.TimedOutWaiting:
             raise ModelUnreachable(
                 f"{self._model.said} has not answered for {timeout:g} seconds",
                 hint="is it reachable? ENVBUILD_LOCK_TIMEOUT sets another limit",
-            )
-        with contextlib.suppress(ValueError):
-            answer = dict(json.loads(line))
-            if "error" not in answer:
-                return answer
+            ) from None
+        if "error" in answer:
             raise _failure(self._model, answer, self._settings)
-        words = " ".join(["it ended without an answer", *self._words[-_LAST_LINES:]])
-        raise _failure(self._model, {"error": "Died", "message": words}, self._settings)
+        return answer
 
-    def _started(self) -> process.Child:
-        child = process.start([sys.executable, "-I", "-W", "ignore", str(_PROGRAM)], env=_environ(), dies_with_us=True)
-        threading.Thread(target=self._listen, args=(child,), daemon=True).start()
-        return child
-
-    def _listen(self, child: process.Child) -> None:
-        for raw in iter(child.stderr.readline, b""):
-            line = raw.decode("utf-8", "replace").rstrip()
-            try:
-                there = int(json.loads(line)["bytes"])
-            except (ValueError, KeyError, TypeError):
-                self._words.append(line)
-                continue
-            self._report(Step("downloading", f"{self._model.said}: {_of(there, self._listed_bytes)}", bytes=there))
+    def _say(self, there: int) -> None:
+        self._report(Step("downloading", f"{self._model.said}: {_of(there, self._listed_bytes)}", bytes=there))
 
 
 def _line(descriptor: int, timeout: float | None) -> bytes | None:
@@ -167,7 +201,7 @@ def _environ() -> dict[str, str]:
 
 
 def _failure(model: Named, answer: Mapping[str, Any], settings: Settings) -> EnvbuildError:
-    kind, words = str(answer["error"]), _redacted(str(answer["message"]))
+    kind, words = str(answer["error"]), str(answer["message"])
     if (trouble := system_errors.in_words(words, settings.home)) is not None:
         return system_errors.explanation(trouble, settings.home)
     if kind in ("ModuleNotFoundError", "ImportError"):
@@ -186,6 +220,6 @@ def _failure(model: Named, answer: Mapping[str, Any], settings: Settings) -> Env
     return ModelUnreachable(f"{model.said} cannot be had: {words}", hint=hint)
 
 
-def _redacted(words: str) -> str:
+def _redacted(words: object) -> str:
     secrets = [value for name, value in os.environ.items() if _IS_SECRET.search(name) and len(value) > 3]
-    return redacted(" ".join(words.split()), secrets)[:1000]
+    return redacted(" ".join(str(words).split()), secrets)[:1000]

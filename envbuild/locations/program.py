@@ -9,6 +9,8 @@ step.
 
 ``list``   what lies at a URI: ``{"source", "said", "files": [[path, size, tag], …]}``, or ``"path"`` where it lies on this disk
 ``fetch``  files of a source into a directory; what is there already of one, with its beginning, stays
+``sizes``  the sizes of objects below a source, those that are there: ``{"sizes": {path: size}}``
+``put``    a file of this disk as an object below a source, whole or not at all
 """
 
 from __future__ import annotations
@@ -59,7 +61,7 @@ def main() -> None:
     for line in sys.stdin:
         request = json.loads(line)
         try:
-            answer = {"list": _list, "fetch": _fetch}[request["action"]](request)
+            answer = _ACTIONS[request["action"]](request)
         except BaseException as error:  # noqa: BLE001 - a library may raise anything, SystemExit too
             answer = {"error": type(error).__name__, "message": str(error)}
         sys.stderr.flush()
@@ -121,6 +123,17 @@ def _fetch(request: Json) -> Json:
     with done, ThreadPoolExecutor(_AT_ONCE) as pool:
         list(pool.map(one, request["files"]))
     return {"fetched": len(request["files"])}
+
+
+def _sizes(request: Json) -> Json:
+    source = _Objects(request["source"])
+    found = ((path, source.size(path)) for path in request["paths"])
+    return {"sizes": {path: size for path, size in found if size is not None}}
+
+
+def _put(request: Json) -> Json:
+    _Objects(request["source"]).put(request["path"], Path(request["file"]))
+    return {}
 
 
 class _Done:
@@ -193,6 +206,17 @@ class _Objects:
                 raise NotADirectoryError(f"{path} is one object, and a model is what lies below a name")
             tag = next((f"{name}={facts[name]}" for name in _TAGS if facts.get(name) is not None), "")
             yield below, facts.get("size"), tag
+
+    def size(self, path: str) -> int | None:
+        """How many bytes an object has; ``None`` where there is none."""
+        try:
+            return int(self._system.info(f"{self._root}/{path}")["size"])
+        except FileNotFoundError:
+            return None
+
+    def put(self, path: str, file: Path) -> None:
+        """Write an object, in place of one that is there; it is there when all of it is."""
+        self._system.put_file(str(file), f"{self._root}/{path}")
 
     def fetch(self, path: str, size: int | None, target: Path) -> None:
         name, there = f"{self._root}/{path}", target.stat().st_size if target.exists() else 0
@@ -287,6 +311,8 @@ def _of_registry(uri: str, client: Any) -> tuple[str, str]:
             return uri, said
     raise Missing(f"{uri} leads from model to model, and to no end")
 
+
+_ACTIONS = {"list": _list, "fetch": _fetch, "sizes": _sizes, "put": _put}
 
 if __name__ == "__main__":
     main()

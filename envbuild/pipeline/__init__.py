@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from envbuild.pipeline.asking import ask, read
 from envbuild.pipeline.building import build, python_brought, ready
-from envbuild.pipeline.locking import known_lock, lock
+from envbuild.pipeline.locking import keep as keep_lock
+from envbuild.pipeline.locking import known_lock, lock, question_key
 from envbuild.pipeline.looking import inspect
 from envbuild.pipeline.running import absent_variables, keep, start, worker
 from envbuild.pipeline.sources import asked_indexes, channels_of, indexes_of
@@ -25,9 +26,11 @@ __all__ = [
     "indexes_of",
     "inspect",
     "keep",
+    "keep_lock",
     "known_lock",
     "lock",
     "python_brought",
+    "question_key",
     "read",
     "ready",
     "start",

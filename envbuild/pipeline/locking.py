@@ -58,6 +58,23 @@ def known_lock(asked: Asked, settings: Settings) -> Locked | None:
     return None if lock is None else Locked(asked=asked, lock=lock, source="kept", notices=lock.origin.notices)
 
 
+def question_key(asked: Asked, settings: Settings) -> str:
+    """What the lock of a model is kept under, for this machine: everything that goes into it."""
+    indexes, _ = asked_indexes(asked.spec, settings)
+    return _key(asked.spec, settings, target.here(asked.spec.python.text), indexes)
+
+
+def keep(key: str, lock: Lock, settings: Settings) -> None:
+    """Keep a lock in the store, as the answer to the question of that key.
+
+    :raises StoreError: the store cannot be written.
+    """
+    from envbuild.pylock import write_lock
+    from envbuild.store.making import Making
+
+    Making(Store(settings), settings).keep_lock(key, write_lock(lock))
+
+
 def _locked(asked: Asked, settings: Settings, report: Report, platform: str | None) -> Locked:
     asof.check(settings.as_of)
     wanted = target.of(asked.spec.python.text, platform)
@@ -123,9 +140,7 @@ def _kept_or_resolved(
         with making.cache_in_use():
             found = resolve(asked, settings, wanted, indexes, relayed)
         faults.point("resolved")
-        from envbuild.pylock import write_lock
-
-        making.keep_lock(key, write_lock(found))
+        keep(key, found, settings)
         faults.point("lock kept")
         return found
 

@@ -35,6 +35,8 @@ KEYS = {
     "build": {"lock_hash", "path", "python", "built", "seconds", "lock_source"},
     "predict": {"predictions", "nulls", "lock_hash", "built"},
     "run": {"returncode", "stdout", "stderr", "seconds", "lock_hash"},
+    "push": {"share", "lock_hash", "sent", "there", "bytes"},
+    "pull": {"share", "lock_hash", "path", "built", "fetched", "here", "bytes"},
     "verify": {"environments", "images", "repaired"},
     "batch": {
         "rows",
@@ -108,6 +110,8 @@ def test_every_command_answers_with_its_keys(call: Call, tiny: MakeTiny) -> None
         "bundle export": [model.path, "-o", rows.with_name("tiny.bundle")],
         "bundle inspect": [rows.with_name("tiny.bundle")],
         "bundle verify": [rows.with_name("tiny.bundle")],
+        "push": [model.path, rows.parent],
+        "pull": [model.path, rows.parent],
         "verify": [model.path],
         "batch": [model.path, rows, rows.with_name("answers.jsonl")],
         "workers list": [],

@@ -21,6 +21,7 @@ TABLE = (
     ("__init__",),
     ("asynchronous",),
     ("api",),
+    ("sharing",),
     ("bundling", "doctor", "review"),
     ("images",),
     ("batching", "environments", "resident"),

@@ -36,6 +36,8 @@ def test_the_public_names_are_these() -> None:
         "load_model_async",
         "lock",
         "predict",
+        "pull",
+        "push",
     ]
     assert dir(envbuild) == sorted(envbuild.__all__)
     assert all(getattr(envbuild, name) is not None for name in envbuild.__all__)
