@@ -194,9 +194,12 @@ def test_json_examples(call: Call, tiny: MakeTiny, command: str) -> None:
     model_and["batch"] = [model.path, model.path.parent / "in.csv", model.path.parent / "out.csv"]
     bundle = model.path.parent / "tiny.bundle"
     model_and["bundle export"] = [model.path, "-o", bundle]
+    model_and["push"] = model_and["pull"] = [model.path, bundle.parent]
     model_and["bundle inspect"] = model_and["bundle verify"] = [bundle]
     if command in ("bundle inspect", "bundle verify"):
         assert call("bundle", "export", model.path, "-o", bundle).code == 0
+    if command == "pull":
+        assert call("push", *model_and["pull"]).code == 0
     if command == "error":
         (model.path / "conda.yaml").write_text("dependencies:\n- pip:\n  - '!!'\n")
         done, example = call("build", model.path, "--json"), EXAMPLES["build", False]
