@@ -25,7 +25,7 @@ def write_whole(path: Path, content: bytes) -> None:
             # /dev/null, a pipe: there is no name to put a new file under.
             path.write_bytes(content)
             return
-        mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask()
+        mode = usual_mode(path)
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with open(descriptor, "wb") as file:
@@ -91,10 +91,13 @@ def remove_tree(path: Path) -> None:
     shutil.rmtree(path, ignore_errors=True)
 
 
-def _umask() -> int:
+def usual_mode(path: Path) -> int:
+    """The permissions that a file has when it is written: its own where it is there, else those that the umask leaves."""
+    if path.exists():
+        return path.stat().st_mode & 0o777
     mask = os.umask(0)
     os.umask(mask)
-    return mask
+    return 0o666 & ~mask
 
 
 def sha256_of(path: str | Path) -> str:

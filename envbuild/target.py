@@ -88,24 +88,16 @@ _MACHINES = {
 _USUAL_GLIBC = 28
 
 
-def platform_named(text: str) -> str | None:
+def platform_tag(named: str) -> str:
     """The newest platform tag of a machine that is named by its kind (``linux/arm64``, ``linux-aarch64``) or by that tag.
 
-    ``None`` where nothing can be locked for it from here: its wheels' tags must be those of glibc 2.17 or later.
+    :raises UsageError: nothing can be locked for it from here: its wheels' tags must be those of glibc 2.17 or later.
     """
-    if (machine := _MACHINES.get(text)) is not None:
+    if (machine := _MACHINES.get(named)) is not None:
         return f"manylinux_2_{_USUAL_GLIBC}_{machine}"
-    match = re.fullmatch(r"manylinux_2_(\d{1,3})_(x86_64|aarch64)", text)
-    return text if match is not None and int(match[1]) >= min(_UV_KNOWS) else None
-
-
-def platform_tag(named: str) -> str:
-    """:func:`platform_named`, of what somebody gave.
-
-    :raises UsageError: nothing can be locked for it from here.
-    """
-    if (tag := platform_named(named)) is not None:
-        return tag
+    match = re.fullmatch(r"manylinux_2_(\d{1,3})_(x86_64|aarch64)", named)
+    if match is not None and int(match[1]) >= min(_UV_KNOWS):
+        return named
     raise UsageError(
         f"--platform is {named!r}",
         hint="write linux/amd64, linux/arm64, or the newest platform tag that the machine installs, of glibc 2.17 or later: "

@@ -13,7 +13,7 @@ from envbuild import faults
 from envbuild.bundles import members, signature
 from envbuild.bundles.manifest import Entry, Manifest
 from envbuild.errors import BundleIncomplete, UsageError
-from envbuild.files import check_target
+from envbuild.files import check_target, usual_mode
 
 _CHUNK = 2**20
 
@@ -56,7 +56,7 @@ def assemble(target: Path, head: bytes, manifest: Manifest, sources: Mapping[str
                     _copy(sources[member.entry.path], member.entry, file)
                 file.write(members.END)
                 file.flush()
-                os.fchmod(file.fileno(), _mode(target))
+                os.fchmod(file.fileno(), usual_mode(target))
                 os.fsync(file.fileno())
                 faults.point("bundle written aside")
                 os.replace(file.name, target.resolve())
@@ -87,11 +87,3 @@ def _copy(source: Path | bytes, entry: Entry, file: IO[bytes]) -> None:
     if (size, digest.hexdigest()) != (entry.size, entry.sha256):
         raise BundleIncomplete(f"{entry.path} was changed while the bundle was written", hint="export again")
     file.write(bytes(members.padding(size)))
-
-
-def _mode(target: Path) -> int:
-    if target.exists():
-        return target.stat().st_mode & 0o777
-    mask = os.umask(0)
-    os.umask(mask)
-    return 0o666 & ~mask

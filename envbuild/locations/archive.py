@@ -16,7 +16,7 @@ from envbuild.model import MLMODEL
 from envbuild.progress import Report, Step
 
 _MOST_FILES = 200_000
-_Members: TypeAlias = "Iterator[tuple[str, int, IO[bytes]]]"
+_Members: TypeAlias = "Iterator[tuple[str, IO[bytes]]]"
 
 
 def unpack(archive: Path, into: Path, said: str, report: Report) -> None:
@@ -33,7 +33,7 @@ def unpack(archive: Path, into: Path, said: str, report: Report) -> None:
     try:
         root = _root(archive, said)
         with _opened(archive, said) as members:
-            for path, _, content in members:
+            for path, content in members:
                 below = _below(path, root)
                 if below is None:
                     continue
@@ -51,7 +51,7 @@ def unpack(archive: Path, into: Path, said: str, report: Report) -> None:
 def _root(archive: Path, said: str) -> PurePosixPath:
     """The directory in it that is the model: the one that has an MLmodel, and lies above all others that have one."""
     with _opened(archive, said) as members:
-        found = {PurePosixPath(path).parent for path, _, _ in members if PurePosixPath(path).name == MLMODEL}
+        found = {PurePosixPath(path).parent for path, _ in members if PurePosixPath(path).name == MLMODEL}
     tops = sorted(one for one in found if not found.intersection(one.parents))
     if len(tops) == 1:
         return tops[0]
@@ -71,7 +71,7 @@ def _below(path: str, root: PurePosixPath) -> PurePosixPath | None:
 
 @contextmanager
 def _opened(archive: Path, said: str) -> Iterator[_Members]:
-    """The plain files of an archive, each with its name, its size and its content."""
+    """The plain files of an archive, each with its name and its content."""
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as opened:
             yield _of_zip(opened, said)
@@ -90,7 +90,7 @@ def _of_zip(opened: zipfile.ZipFile, said: str) -> _Members:
         if kind not in (0, 0o10) or info.flag_bits & 1:
             raise _strange(said, info.filename)
         with opened.open(info) as content:
-            yield info.filename, info.file_size, content
+            yield info.filename, content
 
 
 def _of_tar(tar: tarfile.TarFile, said: str) -> _Members:
@@ -105,7 +105,7 @@ def _of_tar(tar: tarfile.TarFile, said: str) -> _Members:
         if content is None:
             raise _strange(said, name)
         with content:
-            yield name, info.size, content
+            yield name, content
 
 
 def _check(number: int, name: str, said: str) -> None:

@@ -64,14 +64,6 @@ class Questions:
         self._child: process.Child | None = None
         self._words: list[str] = []
 
-    def __enter__(self) -> Questions:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def close(self) -> None:
         """End the process."""
         if self._child is not None:

@@ -12,7 +12,7 @@ from envbuild.errors import UsageError
 from envbuild.redaction import redacted
 
 Kind = Literal["folder", "archive", "web", "objects", "mlflow"]
-# As MLflow and the stores' own tools write them; :mod:`envbuild.locations.program` knows what they are to fsspec.
+# As MLflow and the stores' own tools write them, each with the extra that it needs.
 OBJECTS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure", "abfss": "azure"}
 _MLFLOW = ("models", "runs", "mlflow-artifacts", "dbfs")
 _ARCHIVE = re.compile(r"\.(?:zip|tar|tar\.gz|tgz|tar\.bz2|tar\.xz)$", re.IGNORECASE)

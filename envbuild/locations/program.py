@@ -34,8 +34,8 @@ _BLOCK = 2**23
 _AT_ONCE = 4
 _SECONDS = 0.5
 _MOST_LEADS = 5
-# fsspec's name for the schemes that MLflow and the stores' own tools write.
-_OBJECTS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "az": "abfs", "abfs": "abfs", "abfss": "abfs"}
+# What fsspec reads; :mod:`envbuild.locations.naming` says which extra each needs.
+_OBJECTS = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss")
 # What a store says of an object that changes when it is written again; the first that is there counts.
 _TAGS = ("ETag", "etag", "md5Hash", "content_md5", "generation", "LastModified", "last_modified", "mtime", "created")
 

@@ -56,13 +56,17 @@ class Search:
 
     def _last(self) -> Located:
         """What was fetched when the model's place was asked last."""
-        path = None if self._before is None else self._models.place(self._before.key, self._model.name)
+        path = self._kept()
         if path is None:
             raise ModelUnreachable(
                 f"{self._model.said} is not kept here, and the network is not to be used",
                 hint="run once without --offline",
             )
         return Located(path=path, uri=self._model.said)
+
+    def _kept(self) -> Path | None:
+        """What the name last led to, if it is still here."""
+        return None if self._before is None else self._models.place(self._before.key, self._model.name)
 
     def _of_listing(self, listing: Listing, asker: Asker, *, whole: bool) -> Located:
         if not any(one.path == MLMODEL for one in listing.files):
@@ -100,17 +104,15 @@ class Search:
         """An archive on this disk: read whole only when it is another than the last time."""
         facts = path.stat()
         state = f"file {facts.st_size} {facts.st_mtime_ns} {facts.st_ino}"
-        if self._before is not None and self._before.state == state:
-            place = self._models.place(self._before.key, self._model.name)
-            if place is not None:
-                return Located(path=place, uri=self._model.said)
+        if self._before is not None and self._before.state == state and (place := self._kept()) is not None:
+            return Located(path=place, uri=self._model.said)
         return self._unpacked(path, state)
 
     def _of_web(self) -> Located:
         with self._models.downloading(self._model.text, self._making, self._report) as folder:
             # Whoever was before us may have fetched it.
             self._before = before = self._models.known(self._model.text)
-            place = None if before is None else self._models.place(before.key, self._model.name)
+            place = self._kept()
             state = "" if place is None or before is None else before.state
             with self._store.explained():
                 found = download.fetched(self._model, state, folder, self._report)

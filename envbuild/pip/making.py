@@ -28,7 +28,7 @@ from envbuild.progress import Report
 from envbuild.settings import Settings
 from envbuild.store import Store
 from envbuild.store.flight import single_flight
-from envbuild.store.making import held_path, remove_idle, set_aside
+from envbuild.store.making import held_path, take_away
 
 
 def make_tools(
@@ -84,8 +84,7 @@ def make_tools(
             return flight.answer
         with store.explained(), store.open_to_its_group():
             store.make(place.parent)
-            if (aside := set_aside(store, place)) is not None:
-                remove_idle(aside)
+            take_away(store, place)
             _make(place, result, kit, index_url, settings, flight.relayed(report))
     return result
 

@@ -54,9 +54,7 @@ class Making:
         """
         with self._store.explained():
             self._store.make(place.parent)
-            aside = set_aside(self._store, place)
-            if aside is not None:
-                remove_idle(aside)
+            take_away(self._store, place)
 
     def complete(self, place: Path, lock: Lock, interpreter: Interpreter, manifest: Manifest, *, linked: bool) -> None:
         """Mark an environment as complete: the last step of a build. All of it is on the disk when the marker is.
@@ -185,6 +183,15 @@ def set_aside(store: Store, place: Path) -> Path | None:
         return None
     faults.point("renamed away")
     return aside
+
+
+def take_away(store: Store, place: Path) -> None:
+    """Remove whatever lies at a place, which is free at once.
+
+    :raises OSError: it cannot be renamed.
+    """
+    if (aside := set_aside(store, place)) is not None:
+        remove_idle(aside)
 
 
 def remove_idle(place: Path) -> None:

@@ -24,7 +24,7 @@ from envbuild import faults
 from envbuild.errors import StoreError
 from envbuild.progress import Report, Step
 from envbuild.store import Store, flock
-from envbuild.store.making import Making, held_path, remove_idle, set_aside
+from envbuild.store.making import Making, held_path, set_aside, take_away
 from envbuild.store.writing import sync_file_system, write_whole
 
 MODELS, MARKER = "models", "envbuild-model.json"
@@ -140,9 +140,7 @@ class Models:
             with self._store.explained():
                 self._store.make(folder)
             yield folder
-            aside = set_aside(self._store, folder)
-            if aside is not None:
-                remove_idle(aside)
+            take_away(self._store, folder)
 
     def collect(self, report: Report, older_than: float | None = None) -> None:
         """Remove the models that nobody uses now, and what is left of fetches that nobody goes on with.
@@ -175,9 +173,7 @@ class Models:
                 if lease is None:
                     return
                 stack.enter_context(lease)
-            aside = set_aside(self._store, path)
-            if aside is not None:
-                remove_idle(aside)
+            take_away(self._store, path)
             report(Step("removing", f"the model {path.name[:12]}", done=True))
 
     def _name(self, uri: str) -> Path:
