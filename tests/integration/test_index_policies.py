@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -154,10 +155,12 @@ def test_no_process_shows_the_password_while_uv_waits_for_the_index(
     environ = cli_environ(kit.home, url, **variables)
     argv = [sys.executable, "-m", "envbuild", "lock", str(make_model(pip=["alpha"]))]
     with subprocess.Popen(argv, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
-        assert kit.index.waiting.wait(30)
-        below = dict(descendants(child.pid))
-        shown = [process_text(pid) for pid in below]
-        kit.index.open.set()
+        try:
+            assert kit.index.waiting.wait(30)
+            below = dict(descendants(child.pid))
+            shown = [process_text(pid) for pid in below]
+        finally:
+            kit.index.open.set()
         out, err = child.communicate(timeout=60)
     assert child.returncode == 0, err
     assert [name for name in below.values() if "uv" in Path(name).name], "a uv was there to look at"
@@ -181,8 +184,11 @@ def descendants(pid: int) -> Iterator[tuple[int, str]]:
 
 
 def process_text(pid: int) -> str:
+    """What others see of a process; nothing of one that has ended since it was found."""
     folder = Path("/proc") / str(pid)
-    return "\n".join((folder / name).read_bytes().decode("utf-8", "replace") for name in ("cmdline", "environ"))
+    with contextlib.suppress(ProcessLookupError, FileNotFoundError):
+        return "\n".join((folder / name).read_bytes().decode("utf-8", "replace") for name in ("cmdline", "environ"))
+    return ""
 
 
 @pytest.mark.parametrize(
