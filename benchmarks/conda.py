@@ -31,6 +31,7 @@ from envbuild import target
 from envbuild.conda.channels import channels_of
 from envbuild.conda.machine import machine_of
 from envbuild.conda.running import Rattler, Solve
+from envbuild.conda.session import session
 from envbuild.progress import silent
 from envbuild.settings import Settings
 
@@ -97,11 +98,13 @@ class Bench:
 
     def ours(self, prefix: Path | None) -> None:
         """The same through envbuild: what is solved, and what is installed where there is a prefix."""
-        packages = self.rattler.solve(self.asked, silent)
-        if prefix is not None:
-            self.rattler.install(
-                packages, prefix, self.asked.machine.subdir, silent, link_mode="hardlink", validate=False
-            )
+        # As a command does that locks and builds.
+        with session():
+            packages = self.rattler.solve(self.asked, silent)
+            if prefix is not None:
+                self.rattler.install(
+                    packages, prefix, self.asked.machine.subdir, silent, link_mode="hardlink", validate=False
+                )
 
     def forget_packages(self) -> None:
         """Empty both caches but for what the channel says it has."""

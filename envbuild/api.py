@@ -229,7 +229,7 @@ def build(model: str | Path, **settings: Any) -> Environment:
     :raises BuildError: it cannot be built.
     """
     known = _settings(model, settings)
-    return pipeline.build(pipeline.lock(pipeline.ask(model, known), known), known).environment
+    return pipeline.provide(pipeline.ask(model, known), known).environment
 
 
 def push(model: str | Path, share: str, *, sign_key: Path | None = None, **settings: Any) -> Pushed:
@@ -271,7 +271,7 @@ def load_model(model: str | Path, **settings: Any) -> LoadedModel:
     known = _settings(model, settings)
     for notice in pipeline.absent_variables(known):
         warnings.warn(notice.message, stacklevel=2)
-    built = pipeline.build(pipeline.lock(pipeline.ask(model, known), known), known)
+    built = pipeline.provide(pipeline.ask(model, known), known)
     worker = pipeline.keep(built, known)
     try:
         worker.wait_loaded()
@@ -338,4 +338,4 @@ def batch(
     asked = pipeline.ask(model, known)
     for notice in (*pipeline.absent_variables(known), *working.notices(asked.model)):
         warnings.warn(notice.message, stacklevel=2)
-    return batching.run(pipeline.build(pipeline.lock(asked, known), known), known, plan, options, tell=tell)
+    return batching.run(pipeline.provide(asked, known), known, plan, options, tell=tell)

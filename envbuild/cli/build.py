@@ -25,8 +25,7 @@ def command(model: str, **options: Any) -> None:
         settings = settings_from(options)
         asked = pipeline.ask(model, settings, output.report)
         output.notices(asked.spec.notices)
-        locked = pipeline.lock(asked, settings, output.report)
-        built = pipeline.build(locked, settings, output.report)
+        built = pipeline.provide(asked, settings, output.report)
         output.notices(built.notices)
         environment = built.environment
         content = {
@@ -35,6 +34,6 @@ def command(model: str, **options: Any) -> None:
             "python": environment.interpreter.version,
             "built": built.was_built,
             "seconds": round(built.seconds, 3),
-            "lock_source": locked.source,
+            "lock_source": built.locked.source,
         }
         output.result(content, str(environment.path), built.notices)

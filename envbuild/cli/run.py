@@ -34,8 +34,7 @@ def command(model: str, words: tuple[str, ...], **options: Any) -> int:
         settings = settings_from(options)
         asked = pipeline.ask(model, settings, output.report)
         output.notices(asked.spec.notices)
-        locked = pipeline.lock(asked, settings, output.report)
-        built = pipeline.build(locked, settings, output.report)
+        built = pipeline.provide(asked, settings, output.report)
         output.notices(built.notices)
         output.rest()
         if output.as_json:

@@ -1,10 +1,10 @@
-"""The program that py-rattler runs in: one request in, one answer out, and then it is gone.
+"""The program that py-rattler runs in: requests in, answers out, and then it is gone.
 
 It runs in a process of its own (:mod:`envbuild.conda.running`): of the processes that have used py-rattler some crash when
 they end, and a package that is damaged may end one at any time. Nothing of envbuild is imported here, so that it may be
 started by the path of this file.
 
-The request is JSON on standard input, the answer JSON on standard output. Standard error has a line of JSON for each step.
+It is talked to as :mod:`envbuild.conversation` says.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import json
 import os
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timezone
@@ -27,28 +28,38 @@ from urllib.parse import unquote, urlsplit
 
 Json: TypeAlias = "dict[str, Any]"
 _BLOCK = 2**20
+_SAYING = threading.Lock()
+_answers = sys.stdout
 # Between two lines of the same kind.
 _SECONDS = 1.0
 _OFFLINE = "nothing is fetched offline"
 
 
 def main() -> None:
-    """Answer one request and end, without what an interpreter does at its end."""
-    request = json.load(sys.stdin)
-    try:
-        answer = asyncio.run(_ACTIONS[request["action"]](request))
-    except BaseException as error:  # noqa: BLE001 - Rust's panics are no Exceptions
-        answer = {"error": type(error).__name__, "message": str(error)}
-    json.dump(answer, sys.stdout)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    """Answer requests until there are no more, and end without what an interpreter does at its end."""
+    global _answers  # noqa: PLW0603 - what is said to the one who asks, for as long as this runs
+    # Whatever else prints something, a package's script too, is not the answer.
+    _answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            answer = asyncio.run(_ACTIONS[request["action"]](request))
+        except BaseException as error:  # noqa: BLE001 - Rust's panics are no Exceptions
+            answer = {"error": type(error).__name__, "message": str(error)}
+        sys.stderr.flush()
+        _say(answer)
     os._exit(0)
 
 
-def _say(phase: str, what: str, **more: Any) -> None:
-    # One write a line: several threads write here.
-    sys.stderr.write(json.dumps({"phase": phase, "what": what, **more}) + "\n")
-    sys.stderr.flush()
+def _say(said: Json) -> None:
+    with _SAYING:
+        _answers.write(json.dumps(said) + "\n")
+        _answers.flush()
+
+
+def _step(phase: str, what: str, **more: Any) -> None:
+    _say({"step": {"phase": phase, "what": what, **more}})
 
 
 def _client(request: Json) -> Any:
@@ -286,7 +297,7 @@ class _Counted:
         self._done += 1
         if time.monotonic() - self._said > _SECONDS or self._done == self._whole:
             self._said = time.monotonic()
-            _say(self._phase, f"{what}: {self._done} of {self._whole}", done=self._done == self._whole)
+            _step(self._phase, f"{what}: {self._done} of {self._whole}", done=self._done == self._whole)
 
 
 class _Reporter:
@@ -316,7 +327,7 @@ class _Reporter:
     def _downloading(self, number: int, *, done: bool) -> None:
         record = self._records.get(self._names.get(number, ""))
         if record is not None:
-            _say("downloading", record["url"].rpartition("/")[2], bytes=record["size"], done=done)
+            _step("downloading", record["url"].rpartition("/")[2], bytes=record["size"], done=done)
 
     def on_link_complete(self, _: int) -> None:
         self._linked.say("conda packages")

@@ -19,6 +19,7 @@ from envbuild.conda.channels import channels_of, urls_of
 from envbuild.conda.machine import machine_of
 from envbuild.conda.package import CondaPackage
 from envbuild.conda.running import Rattler, Solve
+from envbuild.conda.session import session
 from envbuild.errors import Unresolvable
 from envbuild.files import make_private
 from envbuild.progress import Report, Step
@@ -33,6 +34,7 @@ def kept(settings: Settings) -> Iterator[Path]:
     yield from sorted((settings.home / "python").glob("conda-*/bin/python"))
 
 
+@session()
 def fetched(version: str, target: Target, settings: Settings, report: Report) -> Path | None:
     """The program of a Python of a version (``3.8.5``, or ``3.8`` for the newest of it); ``None``: the channel has none.
 

@@ -1,4 +1,4 @@
-"""Asking py-rattler: one short-lived process a question (:mod:`envbuild.conda.program`).
+"""Asking py-rattler, which runs in a short-lived process (:mod:`envbuild.conda.session`).
 
 Nothing of the user's conda settings reaches it. Credentials do with the question, over a pipe; the URLs that it works with
 hold none, so that none is written into a prefix or a cache.
@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import shutil
-import sys
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.util import find_spec
@@ -24,6 +21,8 @@ from envbuild import process, system_errors
 from envbuild.conda.channels import Channel, logins, mirrored, secrets, urls_of
 from envbuild.conda.explanation import explanation
 from envbuild.conda.package import CondaPackage, from_answer
+from envbuild.conda.session import session
+from envbuild.conversation import Died
 from envbuild.errors import (
     BuildError,
     BuildTimedOut,
@@ -41,10 +40,9 @@ from envbuild.progress import Phase, Report, Step
 from envbuild.redaction import redacted, without_credentials
 from envbuild.settings import LinkMode, Settings
 
-_PROGRAM = Path(__file__).with_name("program.py")
 # It may die of what it leaves behind when it has answered, and of a damaged file before: once more tells which it was.
 _TRIES = 2
-_LAST_LINES, _MOST_LINES = 5, 40
+_MOST_LINES = 40
 # Which of the ways to share a file py-rattler may try.
 _LINKS: Mapping[LinkMode, list[str]] = {"clone": ["ref"], "hardlink": ["hard"], "copy": []}
 _OF_FETCHING = (
@@ -275,41 +273,17 @@ class Rattler:
             )
         make_private(self.settings.home)
         known = {"cache": str(self.cache), "offline": self.settings.offline, "logins": logins(self._known)}
-        content = json.dumps({**request, **known}).encode()
+        died = ""
         for number in range(_TRIES):
             if number > 0 and "prefix" in request:
                 # What the first try has left behind is not known.
                 shutil.rmtree(request["prefix"], ignore_errors=True)
-            with self._surroundings() as environ:
-                done = process.run(
-                    [sys.executable, "-I", str(_PROGRAM)],
-                    env=environ,
-                    stdin=content,
-                    timeout=timeout,
-                    on_line=lambda line: _report_line(line, report),
-                )
-            with contextlib.suppress(ValueError):
-                return dict(json.loads(done.stdout))
-        words = [line for line in done.stderr.splitlines() if not line.startswith("{")]
-        return {
-            "error": "Died",
-            "message": " ".join([f"py-rattler ended with {done.returncode}", *words[-_LAST_LINES:]]),
-        }
-
-    @contextlib.contextmanager
-    def _surroundings(self) -> Iterator[dict[str, str]]:
-        """Its environment, made from scratch: with a home of its own, so that nobody's settings for conda are found."""
-        with tempfile.TemporaryDirectory(prefix="envbuild-conda-") as name:
-            proxies = {key: value for key, value in os.environ.items() if key.lower().endswith("_proxy")}
-            certificates = {key: os.environ[key] for key in ("SSL_CERT_FILE", "SSL_CERT_DIR") if key in os.environ}
-            yield {
-                "HOME": name,
-                "PATH": os.defpath,
-                "LC_ALL": "C.UTF-8",
-                "TMPDIR": name,
-                **proxies,
-                **certificates,
-            }
+            try:
+                with session() as conversation:
+                    return conversation.ask({**request, **known}, lambda step: _tell(step, report), timeout)
+            except Died as error:
+                died = f"py-rattler ended with {error.returncode}{error}"
+        return {"error": "Died", "message": died}
 
 
 def _in_one_line(words: str) -> str:
@@ -331,7 +305,5 @@ def _hint_for(words: str) -> str:
     return "is there a network, and is the channel's URL right?"
 
 
-def _report_line(line: str, report: Report) -> None:
-    with contextlib.suppress(ValueError, KeyError, TypeError):
-        said = json.loads(line)
-        report(Step(_PHASES[said["phase"]], str(said["what"]), done=bool(said.get("done")), bytes=said.get("bytes")))
+def _tell(step: Mapping[str, Any], report: Report) -> None:
+    report(Step(_PHASES[step["phase"]], str(step["what"]), done=bool(step.get("done")), bytes=step.get("bytes")))

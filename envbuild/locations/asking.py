@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import re
-import select
 import sys
 import tempfile
-import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from envbuild import process, system_errors
+from envbuild.conversation import Conversation, Died
 from envbuild.errors import EnvbuildError, ModelNotFound, ModelUnreachable, UsageError
 from envbuild.locations.listing import Listing, listing_from
 from envbuild.locations.naming import OBJECTS, Named
@@ -26,7 +22,6 @@ from envbuild.redaction import redacted
 from envbuild.settings import Settings
 
 _PROGRAM = Path(__file__).with_name("program.py")
-_LAST_LINES, _BLOCK = 5, 2**16
 _IS_SECRET = re.compile(r"(?:SECRET|TOKEN|PASSWORD|KEY|CREDENTIAL|CONNECTION_STRING|SAS)", re.IGNORECASE)
 # Its Python is ours, and heeds no one's wishes for another.
 _NOT_PASSED = re.compile(r"PYTHON(?!HASHSEED)|VIRTUAL_ENV$|ENVBUILD_")
@@ -61,47 +56,22 @@ class Questions:
     def __init__(self, on_bytes: Callable[[int], None]) -> None:
         """:param on_bytes: told how many bytes have been fetched of what is asked for."""
         self._on_bytes = on_bytes
-        self._child: process.Child | None = None
-        self._words: list[str] = []
+        self._conversation = Conversation([sys.executable, "-I", "-W", "ignore", str(_PROGRAM)], _environ())
 
     def close(self) -> None:
         """End the process."""
-        if self._child is not None:
-            self._child.kill()
-            self._child.wait()
-            self._child = None
+        self._conversation.close()
 
     def ask(self, request: Mapping[str, Any], timeout: float | None = None) -> dict[str, Any]:
         """An answer; what is wrong stands in it as ``error``, a name, and ``message``.
 
         :param timeout: seconds; :raises process.TimedOutWaiting: it took longer.
         """
-        child = self._child = self._child or self._started()
-        with contextlib.suppress(BrokenPipeError):
-            view = memoryview(json.dumps(request).encode() + b"\n")
-            while view:
-                view = view[child.stdin.write(view) :]
-        line = _line(child.stdout.fileno(), timeout)
-        if line is None:
-            raise process.TimedOutWaiting
         try:
-            answer = dict(json.loads(line))
-        except ValueError:
-            answer = {"error": "Died", "message": " ".join(["it ended without an answer", *self._words[-_LAST_LINES:]])}
+            answer = self._conversation.ask(request, lambda step: self._on_bytes(int(step["bytes"])), timeout)
+        except Died as error:
+            answer = {"error": "Died", "message": f"it ended without an answer{error}"}
         return {name: _redacted(value) if name == "message" else value for name, value in answer.items()}
-
-    def _started(self) -> process.Child:
-        child = process.start([sys.executable, "-I", "-W", "ignore", str(_PROGRAM)], env=_environ(), dies_with_us=True)
-        threading.Thread(target=self._listen, args=(child,), daemon=True).start()
-        return child
-
-    def _listen(self, child: process.Child) -> None:
-        for raw in iter(child.stderr.readline, b""):
-            line = raw.decode("utf-8", "replace").rstrip()
-            try:
-                self._on_bytes(int(json.loads(line)["bytes"]))
-            except (ValueError, KeyError, TypeError):
-                self._words.append(line)
 
 
 class Asker:
@@ -163,21 +133,6 @@ class Asker:
 
     def _say(self, there: int) -> None:
         self._report(Step("downloading", f"{self._model.said}: {_of(there, self._listed_bytes)}", bytes=there))
-
-
-def _line(descriptor: int, timeout: float | None) -> bytes | None:
-    """The next line; what there is of it where the pipe ends; ``None`` where that takes longer than so many seconds."""
-    poll, found = select.poll(), b""
-    poll.register(descriptor, select.POLLIN)
-    end = None if timeout is None else time.monotonic() + timeout
-    while not found.endswith(b"\n"):
-        left = None if end is None else max(0.0, end - time.monotonic()) * 1000
-        if not poll.poll(left):
-            return None
-        if not (block := os.read(descriptor, _BLOCK)):
-            break
-        found += block
-    return found
 
 
 def _of(there: int, size: int) -> str:

@@ -4,8 +4,7 @@ It runs in a process of its own (:mod:`envbuild.locations.asking`): MLflow and t
 write to standard error and leave things behind, and none of that is to be in the process that then runs a model. Nothing
 of envbuild is imported here, so that it may be started by the path of this file.
 
-A request is a line of JSON on standard input, its answer one on standard output. Standard error has a line of JSON for each
-step.
+It is talked to as :mod:`envbuild.conversation` says; a step is how many ``bytes`` have been fetched.
 
 ``list``   what lies at a URI: ``{"source", "said", "files": [[path, size, tag], …]}``, or ``"path"`` where it lies on this disk
 ``fetch``  files of a source into a directory; what is there already of one, with its beginning, stays
@@ -30,6 +29,7 @@ Json: TypeAlias = "dict[str, Any]"
 Listed: TypeAlias = "tuple[str, int | None, str]"
 """A path below the source, bytes, and what changes with the content (empty where nothing is said)."""
 
+_ANSWERS, _SAYING = sys.stdout, threading.Lock()
 _BLOCK = 2**23
 _AT_ONCE = 4
 _SECONDS = 0.5
@@ -57,7 +57,7 @@ class Source(Protocol):
 def main() -> None:
     """Answer requests until there are no more, and end without what an interpreter does at its end."""
     # Whatever a library prints is not the answer.
-    answers, sys.stdout = sys.stdout, sys.stderr
+    sys.stdout = sys.stderr
     for line in sys.stdin:
         request = json.loads(line)
         try:
@@ -65,9 +65,14 @@ def main() -> None:
         except BaseException as error:  # noqa: BLE001 - a library may raise anything, SystemExit too
             answer = {"error": type(error).__name__, "message": str(error)}
         sys.stderr.flush()
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
+        _say(answer)
     os._exit(0)
+
+
+def _say(said: Json) -> None:
+    with _SAYING:
+        _ANSWERS.write(json.dumps(said) + "\n")
+        _ANSWERS.flush()
 
 
 def _list(request: Json) -> Json:
@@ -173,8 +178,7 @@ class _Done:
                     total += target.stat().st_size
                 except OSError:
                     continue
-            sys.stderr.write(json.dumps({"bytes": total}) + "\n")
-            sys.stderr.flush()
+            _say({"step": {"bytes": total}})
 
 
 def _source(uri: str) -> Source:

@@ -6,7 +6,7 @@ model → spec → (override) → lock → environment → worker → prediction
 from __future__ import annotations
 
 from envbuild.pipeline.asking import ask, read
-from envbuild.pipeline.building import build, python_brought, ready
+from envbuild.pipeline.building import build, provide, python_brought, ready
 from envbuild.pipeline.locking import keep as keep_lock
 from envbuild.pipeline.locking import known_lock, lock, question_key
 from envbuild.pipeline.looking import inspect
@@ -29,6 +29,7 @@ __all__ = [
     "keep_lock",
     "known_lock",
     "lock",
+    "provide",
     "python_brought",
     "question_key",
     "read",

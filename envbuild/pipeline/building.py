@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -20,9 +21,9 @@ from envbuild.indexes import Indexes
 from envbuild.interpreters import Interpreter, fits
 from envbuild.lock import Lock
 from envbuild.model import Notice
-from envbuild.pipeline.locking import conditions
+from envbuild.pipeline.locking import conditions, lock
 from envbuild.pipeline.sources import channels_of, indexes_of
-from envbuild.pipeline.stages import Built, Locked
+from envbuild.pipeline.stages import Asked, Built, Locked
 from envbuild.progress import Report, Step, silent
 from envbuild.settings import Settings
 from envbuild.store import Handout, Store
@@ -55,6 +56,25 @@ def build(locked: Locked, settings: Settings, report: Report = silent) -> Built:
         seconds=time.monotonic() - began,
         notices=(*locked.notices, *stale, *_said_of(handout.environment, locked.lock, was_built=was_built)),
     )
+
+
+def provide(asked: Asked, settings: Settings, report: Report = silent) -> Built:
+    """Spec to environment, both arrows: :func:`lock` and :func:`build`.
+
+    :raises LockError: there is no lock, or not the one that was demanded.
+    :raises BuildError: the environment cannot be built.
+    """
+    with _one_rattler(asked):
+        return build(lock(asked, settings, report), settings, report)
+
+
+def _one_rattler(asked: Asked) -> AbstractContextManager[object]:
+    """What solves conda packages also installs them: its process takes its time to start."""
+    if asked.spec.conda is None:
+        return contextlib.nullcontext()
+    from envbuild.conda.session import session
+
+    return session()
 
 
 def ready(locked: Locked) -> Lock:

@@ -14,6 +14,7 @@ from envbuild.conda.machine import machine_of
 from envbuild.conda.package import CondaHalf
 from envbuild.conda.part import CondaPart
 from envbuild.conda.running import MAP_HINT, Rattler, Solve
+from envbuild.conda.session import session
 from envbuild.errors import LockError, Unresolvable, UsageError
 from envbuild.indexes import logged_in
 from envbuild.lock import PYTHON_REPAIRS, Lock
@@ -67,9 +68,10 @@ class CondaResolver:
             machine=machine,
             exclude_newer=question.as_of.instant,
         )
-        packages = rattler.solve(asked, report)
-        in_python = [one for one in packages if any(need.split(" ")[0] == "python" for need in one.depends)]
-        folders = rattler.provided(in_python, report)
+        with session():
+            packages = rattler.solve(asked, report)
+            in_python = [one for one in packages if any(need.split(" ")[0] == "python" for need in one.depends)]
+            folders = rattler.provided(in_python, report)
         return CondaHalf(
             packages=tuple(replace(one, provides=_distributions(folders.get(one.sha256, ()))) for one in packages),
             channels=tuple(without_credentials(url) for url in urls),

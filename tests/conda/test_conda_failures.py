@@ -25,6 +25,7 @@ from room import Room
 from test_installing import tree
 
 from envbuild.conda.package import CondaHalf, CondaPackage, to_table
+from envbuild.conda.session import session
 from envbuild.errors import (
     BuildTimedOut,
     DownloadFailed,
@@ -367,6 +368,21 @@ def test_py_rattler_that_dies_always_is_said(own: Channel, room: Room, tmp_path:
             asking()
         thread.join()
         assert caught.value.exit_code in (4, 5)
+
+
+def test_one_process_answers_all_of_a_session_and_is_gone_after_it(own: Channel, room: Room, tmp_path: Path) -> None:
+    with session():
+        packages = room.solve("name", channels=[own.url])
+        (one,) = rattlers()
+        with session():
+            room.rattler().provided(packages, room.steps.append)
+        room.install(packages, tmp_path / "prefix")
+        assert rattlers() == [one]
+        os.kill(one, signal.SIGKILL)
+        assert room.solve("name", channels=[own.url]) == packages
+        (other,) = rattlers()
+        assert other != one
+    assert rattlers() == []
 
 
 # The disk, and the end

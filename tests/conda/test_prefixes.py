@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tiny_packages
@@ -16,7 +17,7 @@ from channel_server import ChannelServer
 from kit import REPO, Kit, cli, cli_environ, run_python
 from tiny import wheel
 
-from envbuild import lock_files, pipeline
+from envbuild import lock_files, pipeline, process
 from envbuild.errors import (
     BuildError,
     HashMismatch,
@@ -95,6 +96,27 @@ def test_a_model_sees_what_its_packages_and_its_conda_yaml_set(kit: Kit, own_cha
     environ = environ_of(kit)
     done = cli("run", model, "--", "sh", "-c", 'echo "$ACTIVATED_HOME $OF_MODEL"', environ=environ)
     assert done.stdout == f"{prefix}/share/activated a b\n"
+
+
+def test_what_solves_its_conda_packages_installs_them(
+    kit: Kit, own_channel: Channel, model_of: Of, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own_channel.add(tiny_packages.VARIABLES)
+    started, start = list[str](), process.start
+
+    def counted(argv: Sequence[str], **how: Any) -> process.Child:
+        started.extend(word for word in argv if word.endswith("conda/program.py"))
+        return start(argv, **how)
+
+    monkeypatch.setattr(process, "start", counted)
+    settings = kit.settings()
+    built = pipeline.provide(pipeline.ask(model_of("variables"), settings), settings)
+    built.lease.release()
+    assert built.was_built
+    assert len(started) == 1
+    again = pipeline.provide(built.locked.asked, settings)
+    again.lease.release()
+    assert (again.was_built, len(started)) == (False, 1)
 
 
 def test_by_default_channels_are_asked_where_the_extra_is_installed(

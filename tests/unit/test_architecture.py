@@ -47,7 +47,7 @@ TABLE = (
     ("document", "files", "request", "settings", "system_errors"),
     ("dataframe",),
     ("arrow",),
-    ("accelerator", "target", "web"),
+    ("accelerator", "conversation", "target", "web"),
     (
         "conda_names",
         "errors",
@@ -199,7 +199,7 @@ def test_the_environment_is_read_where_the_table_of_readers_says_and_nowhere_els
         "pipeline/asking.py",  # the variables that the deployer lets a model's files name
         "locations/asking.py",  # what MLflow and object stores are asked with: all of it
         "logins.py",  # NETRC, and what the keyring and the token command are given
-        "conda/running.py",  # what py-rattler is given: proxies, certificates
+        "conda/session.py",  # what py-rattler is given: proxies, certificates
         "uv.py",  # what uv is given: PATH, proxies, certificates
         "resolvers/building.py",  # PATH for build backends
         "bridge/environ.py",  # what a worker is given
