@@ -11,6 +11,9 @@ from kit import REPO, cli, cli_environ
 
 import envbuild
 
+# Environments of several eras are built for it.
+pytestmark = pytest.mark.slow
+
 MODELS = REPO / "tests" / "models"
 ERAS = ("py36_mlflow1_2", "py38_mlflow1_30", "py311_mlflow3_17")
 
@@ -42,7 +45,6 @@ def test_a_batch_answers_what_predict_answers(era: str, tmp_path: Path, shared_h
     assert [line[0] for line in lines] == texts
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:the model has no signature")
 @pytest.mark.parametrize("era", ERAS)
 def test_parquet_in_and_out(era: str, tmp_path: Path, shared_home: Path) -> None:

@@ -13,8 +13,13 @@ from made import answer_of, offline
 MODELS = REPO / "tests" / "models"
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["py38_mlflow1_30/heart", "py311_mlflow3_17/iris"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("py38_mlflow1_30/heart", marks=pytest.mark.slow),
+        pytest.param("py311_mlflow3_17/iris", marks=pytest.mark.soak),
+    ],
+)
 def test_a_real_model_predicts_from_its_bundle_in_an_empty_store(name: str, shared_home: Path, tmp_path: Path) -> None:
     model, bundle, environ = tmp_path / "model", tmp_path / "model.bundle", cli_environ(shared_home)
     shutil.copytree(MODELS / name, model)

@@ -20,6 +20,9 @@ from test_models_of_channels import OF_2022, check, environ_of
 from envbuild.conda_lock.reading import read_conda_lock_file
 from envbuild.lock import Lock
 
+# conda-lock is installed for it.
+pytestmark = pytest.mark.slow
+
 PROGRAM = Path(__file__).with_name("with_conda_lock.py")
 RELEASE, DAY = "4.0.3", "2026-10-12"
 CondaLock = Callable[..., subprocess.CompletedProcess[str]]

@@ -12,6 +12,9 @@ from channel import Channels
 from kit import REPO, cli, cli_environ
 from test_era_models import differences
 
+# Channels of real packages are made for it.
+pytestmark = pytest.mark.slow
+
 MODELS = REPO / "tests" / "models"
 OF_2019, OF_2022 = MODELS / "py36_mlflow1_2", MODELS / "py38_mlflow1_30"
 

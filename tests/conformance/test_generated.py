@@ -27,11 +27,12 @@ QUICK = ("1.30", TODAY)
 SIZE = 8
 """Bodies for one signature."""
 SEED = 20261122
-LARGE = 600
-"""Examples in the slow tier."""
+MANY, LARGE = 200, 600
+"""Examples in the slow tier, and by command."""
 OLD = tuple(era for era in ERAS if SERVER_OF_1 in ERAS[era].knows)
 LISTED = json.loads(ALLOWED.read_text(encoding="utf-8"))["mlflow"]
-Tally = Callable[[str, str], Counted]
+SIZES = [pytest.param(MANY, marks=pytest.mark.slow), pytest.param(LARGE, marks=pytest.mark.soak)]
+Tally = Callable[..., Counted]
 
 
 def _run(sides: Sides, against: str, examples: int, start: int, *, strict: bool) -> Counted:
@@ -80,40 +81,41 @@ def test_where_a_direct_load_is_taken_our_own_enforcing_gives_the_eras_answer(
 @pytest.fixture(scope="session")
 def tally(sides_of: Callable[[str], Sides]) -> Tally:
     """The counts of a large run, which is made once."""
-    known: dict[tuple[str, str], Counted] = {}
+    known: dict[tuple[str, str, int], Counted] = {}
 
-    def count(era: str, against: str) -> Counted:
-        if (era, against) not in known:
-            known[era, against] = _run(sides_of(era), against, LARGE, SEED + 1, strict=False)
-        return known[era, against]
+    def count(era: str, against: str, examples: int = LARGE) -> Counted:
+        asked = (era, against, examples)
+        if asked not in known:
+            known[asked] = _run(sides_of(era), against, examples, SEED + 1, strict=False)
+        return known[asked]
 
     return count
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize("examples", SIZES)
 @pytest.mark.parametrize("era", ERAS)
-def test_every_difference_among_many_bodies_is_a_named_one(era: str, tally: Tally) -> None:
-    assert not tally(era, "pyfunc").unexplained
+def test_every_difference_among_many_bodies_is_a_named_one(era: str, examples: int, tally: Tally) -> None:
+    assert not tally(era, "pyfunc", examples).unexplained
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize("examples", SIZES)
 @pytest.mark.parametrize("era", OLD)
-def test_every_difference_from_a_server_of_1_is_a_named_one(era: str, tally: Tally) -> None:
-    assert not tally(era, "server").unexplained
+def test_every_difference_from_a_server_of_1_is_a_named_one(era: str, examples: int, tally: Tally) -> None:
+    assert not tally(era, "server", examples).unexplained
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize("examples", SIZES)
 @pytest.mark.parametrize("era", ERAS)
-def test_every_difference_where_a_direct_load_is_taken_is_a_named_one(era: str, tally: Tally) -> None:
-    assert not tally(era, "auto").unexplained
+def test_every_difference_where_a_direct_load_is_taken_is_a_named_one(era: str, examples: int, tally: Tally) -> None:
+    assert not tally(era, "auto", examples).unexplained
 
 
-@pytest.mark.slow
-def test_every_difference_of_our_own_enforcing_is_a_named_one(tally: Tally) -> None:
-    assert not tally(TODAY, "direct").unexplained
+@pytest.mark.parametrize("examples", SIZES)
+def test_every_difference_of_our_own_enforcing_is_a_named_one(examples: int, tally: Tally) -> None:
+    assert not tally(TODAY, "direct", examples).unexplained
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_every_named_difference_occurs_among_many_bodies(tally: Tally, sides_of: Callable[[str], Sides]) -> None:
     rare = Counter(one.verdict for one in compare(sides_of("2.22"), strategies.RARE))
     rare.update(one.verdict for one in compare(sides_of("1.30"), strategies.RARE_OF_1))

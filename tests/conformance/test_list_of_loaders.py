@@ -18,7 +18,7 @@ from envbuild.settings import Settings
 LISTED = json.loads(ALLOWED.read_text(encoding="utf-8"))["mlflow"]
 # Each takes an environment with the libraries of all flavors, and two minutes.
 TIERS = {
-    "3.17": (),
+    "3.17": pytest.mark.slow,
     **dict.fromkeys(("1.2", "1.14", "1.30", "2.1", "2.9", "2.17", "2.22"), pytest.mark.soak),
 }
 
@@ -39,7 +39,14 @@ def test_the_page_has_the_list_as_it_is() -> None:
     assert table(LISTED) in (REPO / "docs" / "loaders.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("model", ["py36_mlflow1_2/heart", "py38_mlflow2_1/xgb", "py311_mlflow3_17/heart"])
+@pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param("py36_mlflow1_2/heart", marks=pytest.mark.slow),
+        pytest.param("py38_mlflow2_1/xgb", marks=pytest.mark.slow),
+        "py311_mlflow3_17/heart",
+    ],
+)
 def test_a_model_of_an_era_is_loaded_directly_and_answers_as_with_mlflow(model: str, shared_home: Path) -> None:
     path = REPO / "tests" / "models" / model
     body = path.with_name(f"{path.name}.input.json").read_bytes()

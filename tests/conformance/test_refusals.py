@@ -11,6 +11,9 @@ from comparing import UNEXPLAINED, compare
 from eras import DATETIME, ERAS, NESTED, PARAMS, TODAY
 from sides import Case, Sides
 
+# Environments of several eras are built for it.
+pytestmark = pytest.mark.slow
+
 LONG, DOUBLE = {"name": "age", "type": "long"}, {"name": "weight", "type": "double"}
 IMAGE = {"name": "image", "type": "tensor", "tensor-spec": {"dtype": "float32", "shape": [-1, 2]}}
 NAMELESS = {"type": "tensor", "tensor-spec": {"dtype": "int64", "shape": [-1, 2]}}

@@ -19,6 +19,9 @@ from envbuild import arrow, dataframe, request
 from envbuild.bridge.worker import WORKER_FOLDER
 from envbuild.errors import InputError
 
+# Environments of several eras are built for it.
+pytestmark = pytest.mark.slow
+
 BY_ARROW = ("2.9", "2.22", "3.17")
 
 

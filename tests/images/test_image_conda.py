@@ -44,6 +44,9 @@ MADE = "2022-12-01 12:00:00"
 LOADER = """
 import os
 
+# Prefixes of real packages are made, and images of them.
+pytestmark = pytest.mark.slow
+
 class Twice:
     def predict(self, data):
         import fruit
@@ -145,7 +148,6 @@ def check(model: Path, answer: Any) -> None:
     assert not list(differences(answer["predictions"], expected, 1e-6, "predictions"))
 
 
-@pytest.mark.slow
 def test_a_model_of_2019_answers_from_a_base_without_any_python(heart: dict[str, Any]) -> None:
     body = HEART.with_name("heart.input.json").read_bytes()
     check(HEART, predicted(heart["image"], body))
@@ -158,7 +160,6 @@ def test_a_model_of_2019_answers_from_a_base_without_any_python(heart: dict[str,
     assert shell(heart["image"], "ls -d /opt/python /usr/bin/python3 2>/dev/null; true") == ""
 
 
-@pytest.mark.slow
 def test_a_second_model_with_that_lock_gets_the_same_layer(
     heart: dict[str, Any], shared_home: Path, channels: Channels
 ) -> None:
@@ -168,7 +169,6 @@ def test_a_second_model_with_that_lock_gets_the_same_layer(
     check(IRIS, predicted(made["image"], IRIS.with_name("iris.input.json").read_bytes()))
 
 
-@pytest.mark.slow
 def test_verify_knows_what_conda_brought_and_finds_what_was_changed(
     heart: dict[str, Any], shared_home: Path, channels: Channels, tmp_path: Path
 ) -> None:
@@ -186,7 +186,6 @@ def test_verify_knows_what_conda_brought_and_finds_what_was_changed(
     assert "json/tool.py has " in done.stderr
 
 
-@pytest.mark.slow
 def test_the_bill_names_each_conda_package_by_its_file(heart: dict[str, Any], channels: Channels) -> None:
     found = {one["bom-ref"]: one for one in heart["bill"]["components"]}
     record = channels.main.repodata()["packages.conda"]["scikit-learn-0.21.3-py36_0.conda"]
@@ -198,7 +197,6 @@ def test_the_bill_names_each_conda_package_by_its_file(heart: dict[str, Any], ch
     assert "python" not in found
 
 
-@pytest.mark.slow
 def test_there_is_no_conda_program_and_nothing_of_the_host_inside(heart: dict[str, Any], shared_home: Path) -> None:
     script = "find / -xdev ! -path '/proc/*' \\( -type f -o -type l \\) 2>/dev/null | sed 's|.*/||'; true"
     names = set(shell(heart["image"], script, "--user", "0").split())
@@ -222,7 +220,6 @@ def test_what_a_prefix_is_activated_with_reaches_the_model_and_not_the_server(
     assert [line.partition("=")[0] for line in environ] == ["PATH"]
 
 
-@pytest.mark.slow
 def test_from_another_mirror_on_another_day_in_another_place_it_is_the_same_image(
     make_conda_model: MakeCondaModel,
     make_environ: MakeEnviron,
@@ -279,7 +276,6 @@ def test_what_lets_one_into_a_channel_stays_nowhere(
     assert server.host not in shell(made["image"], "cat /opt/environment/conda-meta/* /opt/environment/pylock.toml")
 
 
-@pytest.mark.slow
 def test_offline_the_prefix_is_installed_from_the_cache_or_not_at_all(
     make_conda_model: MakeCondaModel,
     make_environ: MakeEnviron,
@@ -322,7 +318,6 @@ def test_another_file_than_the_locked_one_is_no_image(
     assert "placed" in done.stderr
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("buildkit", ["0", "1"])
 def test_a_context_has_the_prefix_and_is_built_without_a_network(
     make_conda_model: MakeCondaModel,

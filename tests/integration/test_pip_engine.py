@@ -21,6 +21,9 @@ from envbuild.pip import making
 from envbuild.settings import Settings
 from envbuild.target import here
 
+# Real builds by pips of many years.
+pytestmark = pytest.mark.slow
+
 MakeModel = Callable[..., Path]
 PINS = {"pip": "22.3.1", "setuptools": "65.5.1", "wheel": "0.38.4"}
 # The tools are made already: nothing of these is run.
@@ -106,7 +109,6 @@ def test_of_two_builds_of_a_wheel_the_later_one_is_locked(kit: Kit, make_model: 
     assert alpha.file_name == "alpha-1.0-10-py3-none-any.whl"
 
 
-@pytest.mark.slow
 def test_both_engines_lock_the_same_of_every_kind(kit: Kit, make_model: MakeModel, web: tuple[Path, str]) -> None:
     target = here(PYTHON)
     own_tag = f"{target.python}-{target.python}-{target.platform}"
@@ -241,7 +243,6 @@ def test_an_sdist_that_does_not_say_what_it_is_built_with_is_asked_with_it(
         kit.lock(make_model(pip=["alpha==1.0"]), deny_repair=("build-needs",))
 
 
-@pytest.mark.slow
 def test_what_is_overridden_is_asked_for_anew_by_a_resolver_that_remembers(
     kit: Kit, make_model: MakeModel, shared_home: Path
 ) -> None:
@@ -324,7 +325,6 @@ def test_auto_leaves_what_nobody_can_resolve_to_uv(kit: Kit, make_model: MakeMod
     assert not any("with pip" in line for line in failure.value.details)
 
 
-@pytest.mark.slow
 def test_the_first_mlflow_is_locked_by_both_engines_alike(shared_home: Path) -> None:
     known = Settings.from_environ({}, home=shared_home, python_downloads=False, update=True)
     asked = pipeline.ask(REPO / "tests" / "models" / "py36_mlflow0_1" / "iris", known)

@@ -29,6 +29,9 @@ from envbuild.settings import Settings
 from envbuild.store import Store
 from envbuild.store.upkeep import Upkeep
 
+# Real pips of many years.
+pytestmark = pytest.mark.slow
+
 CUT = datetime(2021, 6, 1, tzinfo=timezone.utc)
 OLD_BUILD = {"setuptools": "40.8.0", "wheel": "0.33.1"}
 NEW_BUILD = {"setuptools": "65.5.1", "wheel": "0.40.0"}
@@ -123,7 +126,10 @@ ROWS = [
 QUICK = [("3.6", "19.0.3"), ("3.11", "24.0")]
 
 
-@pytest.mark.parametrize(("python", "release"), [*QUICK, *(pytest.param(*row, marks=pytest.mark.slow) for row in ROWS)])
+@pytest.mark.parametrize(
+    ("python", "release"),
+    [*QUICK, *ROWS[::3], *(pytest.param(*row, marks=pytest.mark.soak) for row in ROWS if row not in ROWS[::3])],
+)
 def test_a_pip_of_its_time_sees_the_newest_as_of_the_cut(
     get_tools: GetTools, local_index: LocalIndex, index: DatedIndex, tmp_path: Path, python: str, release: str
 ) -> None:
@@ -381,7 +387,6 @@ def test_two_who_want_the_same_tools_at_once_make_them_once(
     assert installed(make_here(home, local_index.url)) == {f"{name}=={version}" for name, version in PINS.items()}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("step", ["tools installed", "virtualenv of the tools made"])
 def test_tools_that_were_half_made_when_killed_are_made_again(
     local_index: LocalIndex, pip_alone: tuple[File, ...], home: Path, step: str
@@ -396,7 +401,6 @@ def test_tools_that_were_half_made_when_killed_are_made_again(
     assert list((home / "store" / "v1" / "trash").iterdir()) == []
 
 
-@pytest.mark.slow
 def test_tools_are_made_anew_offline_where_they_are_damaged_and_go_with_the_caches(
     local_index: LocalIndex, pip_alone: tuple[File, ...], home: Path
 ) -> None:

@@ -11,6 +11,9 @@ import pytest
 from kit import cli, cli_environ
 from servers import OF_ERAS, MlflowServer, Run, python_with_mlflow
 
+# MLflow's servers are installed for it.
+pytestmark = pytest.mark.slow
+
 Registry = tuple[MlflowServer, Mapping[str, Mapping[str, str]]]
 Servers = Callable[[str], Registry]
 
@@ -57,7 +60,6 @@ def test_every_uri_leads_to_the_model(registry: Registry, run: Run, home: Path) 
     assert not [path for path in home.rglob("*.pkl") if path.is_file()]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("era", OF_ERAS)
 def test_a_registered_model_of_any_era_predicts(registry: Registry, run: Run, shared_home: Path, era: str) -> None:
     server, _ = registry
@@ -68,7 +70,6 @@ def test_a_registered_model_of_any_era_predicts(registry: Registry, run: Run, sh
     assert json.loads(done.stdout)["predictions"] == json.loads(expected.read_text())
 
 
-@pytest.mark.slow
 def test_an_alias_that_has_moved_is_said(registry: Registry, run: Run) -> None:
     server, _ = registry
     name = "moving"

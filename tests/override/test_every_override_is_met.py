@@ -14,6 +14,9 @@ from tiny import AFTER, wheel, write_model
 
 from envbuild.errors import EnvbuildError, Unresolvable, UsageError
 
+# Many environments are locked.
+pytestmark = pytest.mark.slow
+
 NAMES = ("fruit", "cake", "jam", "tea")
 CLAUSES = ("", "==1.0", "==2.0", "==3.0", ">=2", "<2", "!=1.0", "==9.0")
 # Most packages are changed in one way, as people do; that several contradict each other is tested elsewhere.

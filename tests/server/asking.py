@@ -105,7 +105,9 @@ def children_of(pid: int) -> list[int]:
 
 
 def environ(**more: str) -> dict[str, str]:
-    return {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "PYTHONPATH": str(REPO), **more}
+    # What some networks cannot do without.
+    kept = {name: value for name, value in os.environ.items() if name.startswith("SSL_CERT") or name.endswith("_PROXY")}
+    return {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "PYTHONPATH": str(REPO), **kept, **more}
 
 
 class Server:

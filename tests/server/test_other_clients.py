@@ -16,6 +16,9 @@ from standing import ERA, built, standing
 from tiny import write_model
 from tritonclient.utils import InferenceServerException, triton_to_np_dtype
 
+# Their environments are built for it.
+pytestmark = pytest.mark.slow
+
 # Its codecs do not know the texts of pandas 3.
 MLSERVER = ("mlserver==1.7.1", "pandas==2.3.3")
 
@@ -115,7 +118,6 @@ def test_tritons_client_sends_a_tensor_of_four_dimensions(tensor: Server, is_bin
 ERAS = ("py36_mlflow1_2", "py38_mlflow1_30", "py38_mlflow2_1", "py310_mlflow2_17")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("is_binary", [True, False])
 @pytest.mark.parametrize("era", ERAS)
 def test_heart_of_every_era_is_asked_by_tritons_client(

@@ -279,8 +279,14 @@ def test_a_worker_with_pandas_takes_every_type(shared_home: Path, tmp_path: Path
     assert answered(tmp_path / "one", [tensor("uint8", [-1, 4])], shared_home, **asked) == ["uint8", [ROWS, 4]]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("era", ["py38_mlflow1_30", "py310_mlflow2_17", "py311_mlflow3_17"])
+@pytest.mark.parametrize(
+    "era",
+    [
+        pytest.param("py38_mlflow1_30", marks=pytest.mark.slow),
+        pytest.param("py310_mlflow2_17", marks=pytest.mark.soak),
+        pytest.param("py311_mlflow3_17", marks=pytest.mark.slow),
+    ],
+)
 def test_the_enforcement_of_an_era_takes_every_type_that_it_knows(shared_home: Path, tmp_path: Path, era: str) -> None:
     heart = MODELS / era / "heart"
     plain = [column(kind, kind) for kind in PLAIN]
