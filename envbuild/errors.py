@@ -45,6 +45,7 @@ without a traceback; ``--json`` prints :meth:`EnvbuildError.to_dict`.
     │   │   ├── ShareUnreachable              5  share-unreachable
     │   │   ├── ShareMissing                  5  share-missing
     │   │   └── SharePoisoned                 5  share-poisoned
+    │   ├── SparkUnavailable                  5  spark-unavailable
     │   └── ImageError                        5  image-failed
     │       ├── DockerUnavailable             5  docker-unavailable
     │       ├── BaseImageUnusable             5  image-base-unusable
@@ -66,6 +67,7 @@ without a traceback; ``--json`` prints :meth:`EnvbuildError.to_dict`.
     ├── Stopped                               8  stopped
     │   ├── TimedOut                          8  timed-out
     │   ├── ServerBusy                        8  server-busy
+    │   ├── SparkFailed                       8  spark-failed
     │   ├── OutOfMemory                       8  out-of-memory
     │   └── WorkerKilled                      8  worker-killed
     └── Interrupted                         130  interrupted
@@ -381,6 +383,12 @@ class SharePoisoned(ShareError):
     code = "share-poisoned"
 
 
+class SparkUnavailable(BuildError):
+    """There is no Spark, no Java that it runs on, or nobody at the master's address."""
+
+    code = "spark-unavailable"
+
+
 class ImageError(BuildError):
     """An image cannot be made, found or sent."""
 
@@ -508,6 +516,12 @@ class ServerBusy(Stopped):
     """As many requests as may wait for a worker wait already."""
 
     code = "server-busy"
+
+
+class SparkFailed(Stopped):
+    """A job of Spark's failed, and not for what was to be predicted."""
+
+    code = "spark-failed"
 
 
 class OutOfMemory(Stopped):

@@ -91,6 +91,26 @@ def plan(given: Sequence[str | Path], target: str | Path, options: Options) -> P
     return Plan(sources=sources, targets=targets, base=path)
 
 
+def form_of(name: str, content_type: str | None = None, to: Form | None = None) -> Form:
+    """What a path or URI holds by its ending, or by that of the first file in it where it is a folder here.
+
+    :param content_type: what is said of it; ``to``: likewise.
+    :raises InputError: neither tells.
+    """
+    said = _FORMS.get(kind_of(content_type)) if content_type is not None else to
+    if said is not None:
+        return said
+    path = Path(name.rstrip("/").removesuffix(".gz"))
+    if (form := _FORMS_BY_ENDING.get(path.suffix.lower())) is not None:
+        return form
+    if path.is_dir():
+        return form_of(str(_matching(str(path))[0]))
+    raise InputError(
+        f"the ending of {name} does not say what it holds",
+        hint="name it .csv, .jsonl or .parquet, or give --content-type (of IN) or --to (of OUT)",
+    )
+
+
 def identity(source: Source) -> list[Any]:
     """What tells a source from another of the same name: its path, size, time of change, and its first 64 KiB.
 

@@ -10,7 +10,7 @@ import click
 
 from envbuild.cli.options import (
     ModelCommand,
-    lock_options,
+    batch_lock_options,
     model_argument,
     output_options,
     settings_from,
@@ -43,21 +43,46 @@ _LINE_SECONDS = 10.0
 @click.option("--keep", multiple=True, metavar="COLUMN", help="Put this column of the input before the answer.")
 @click.option("--content-type", metavar="TYPE", help="What IN holds, where its ending does not say it.")
 @click.option("--to", type=click.Choice(["csv", "jsonl", "parquet"]), help="What OUT is, likewise.")
+@click.option(
+    "--engine",
+    "engines",
+    multiple=True,
+    type=click.Choice(["local", "spark", "uv", "pip", "auto"]),
+    help="What predicts: local (default) or spark (docs/spark.md); and what resolves and installs: uv, pip or auto.",
+)
+@click.option("--master", metavar="URL", help="With spark: where it runs (default: local[*]).")
+@click.option("--conf", multiple=True, metavar="NAME=VALUE", help="With spark: a setting of its own.")
+@click.option(
+    "--ship",
+    type=click.Choice(["auto", "nothing", "model", "bundle"]),
+    help="With spark: what executors are sent (default: a bundle, unless they are on this machine).",
+)
+@click.option("--result-type", metavar="TYPE", help="With spark: what the model answers, in Spark's words.")
+@click.option("--multi-line", is_flag=True, help="With spark: records of a CSV have line ends in quotes.")
 @click.option("--nan", type=click.Choice(["null", "string", "error"]), help="What NaN becomes (default: null).")
 @worker_options
-@lock_options
+@batch_lock_options
 @output_options
 def command(model: str, sources: tuple[str, ...], target: str, **options: Any) -> None:
     """Predict every row of IN with MODEL in its own environment, and write the answers to OUT in the same order.
 
     IN are CSV, JSON Lines or Parquet files of any size, globs in quotes, folders, or - for standard input. OUT is a file,
     a folder (a file each), or - for standard output. OUT appears when it is complete; until then it is OUT.partial,
-    with which --resume goes on after a crash.
+    with which --resume goes on after a crash. With --engine spark they are what Spark reads and writes, by their paths
+    or URIs.
     """
     from envbuild import batching, pipeline
     from envbuild.batching import places, working
 
+    by_spark = {name: options.pop(name) for name in ("master", "conf", "ship", "result_type", "multi_line")}
+    engine, options["engine"] = _engines(options.pop("engines"))
     with open_output(options, "batch") as output:
+        if engine == "spark":
+            from envbuild.cli.batch_by_spark import run
+
+            run(model, sources, target, {**options, **by_spark}, output)
+            return
+        _check_local(by_spark)
         asked_for = _options(options)
         plan = places.plan(sources, target, asked_for)
         settings = settings_from(options)
@@ -70,6 +95,20 @@ def command(model: str, sources: tuple[str, ...], target: str, **options: Any) -
         with _Shown(output, quiet=bool(click.get_current_context().params.get("quiet"))) as shown:
             done = batching.run(built, settings, plan, asked_for, tell=shown, stderr=output.model_stderr())
         _say(done, plan, (*built.notices, *absent, *said), output)
+
+
+def _engines(given: tuple[str, ...]) -> tuple[str, str | None]:
+    """What predicts, and what resolves and installs; of each the last that was said."""
+    predicting = [one for one in given if one in ("local", "spark")]
+    building = [one for one in given if one not in ("local", "spark")]
+    return predicting[-1] if predicting else "local", building[-1] if building else None
+
+
+def _check_local(by_spark: dict[str, Any]) -> None:
+    from envbuild.errors import UsageError
+
+    if said := [name for name, value in by_spark.items() if value]:
+        raise UsageError(f"--{said[0].replace('_', '-')} is for --engine spark", hint="give that too, or leave it out")
 
 
 def _options(options: dict[str, Any]) -> Options:

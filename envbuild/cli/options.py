@@ -83,12 +83,12 @@ _SPEC = (
     click.option("--deny-repair", multiple=True, metavar="NAME", help="Refuse this repair."),
     click.option("--expand", multiple=True, metavar="NAME", help="Let ${NAME} in the model's files be expanded."),
 )
+_ENGINE = click.option(
+    "--engine",
+    type=click.Choice(["uv", "pip", "auto"]),
+    help="What resolves and installs (default: uv; auto: pip where uv refuses what pip takes).",
+)
 _WHICH_LOCK = (
-    click.option(
-        "--engine",
-        type=click.Choice(["uv", "pip", "auto"]),
-        help="What resolves and installs (default: uv; auto: pip where uv refuses what pip takes).",
-    ),
     click.option("--as-of", metavar="created|now|DATE", help="As of when unpinned packages are resolved."),
     click.option(
         "--lock", type=click.Path(path_type=Path, dir_okay=False), help="Use this pylock.toml or conda-lock.yml."
@@ -176,17 +176,22 @@ def output_options(function: Function) -> Function:
 
 def spec_options(function: Function) -> Function:
     """What changes the spec, and what says which lock is its."""
-    return _all((*_SPEC, *_WHICH_LOCK, *_BUNDLE))(function)
+    return _all((*_SPEC, _ENGINE, *_WHICH_LOCK, *_BUNDLE))(function)
 
 
 def lock_options(function: Function) -> Function:
     """What changes how a spec is locked and an environment is found; those of the spec included."""
+    return _all((*_SPEC, _ENGINE, *_WHICH_LOCK, *_BUNDLE, *_HOW_TO_LOCK))(function)
+
+
+def batch_lock_options(function: Function) -> Function:
+    """:func:`lock_options` of a command that has an ``--engine`` of its own."""
     return _all((*_SPEC, *_WHICH_LOCK, *_BUNDLE, *_HOW_TO_LOCK))(function)
 
 
 def own_lock_options(function: Function) -> Function:
     """:func:`lock_options` of what makes a bundle, and takes nothing from one."""
-    return _all((*_SPEC, *_WHICH_LOCK, *_HOW_TO_LOCK))(function)
+    return _all((*_SPEC, _ENGINE, *_WHICH_LOCK, *_HOW_TO_LOCK))(function)
 
 
 def worker_options(function: Function) -> Function:

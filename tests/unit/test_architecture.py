@@ -21,7 +21,7 @@ TABLE = (
     ("__init__",),
     ("asynchronous",),
     ("api",),
-    ("sharing",),
+    ("sharing", "spark"),
     ("bundling", "doctor", "review"),
     ("images",),
     ("batching", "environments", "resident"),
