@@ -36,6 +36,27 @@ def test_what_one_has_pushed_another_pulls_without_an_index_and_predicts(
     assert (again["built"], again["fetched"], again["bytes"]) == (False, 0, 0)
 
 
+def test_oras_pulls_what_was_pushed(
+    oci_server: tuple[str, Path], model: Path, index: LocalIndex, tmp_path: Path
+) -> None:
+    from oras.client import OrasClient
+
+    host, _ = oci_server
+    here = Place(kind="oci", name=f"oci://{host}/team/oras", storage=tmp_path)
+    words = ("push", model, here.name, "--json")
+    lock_hash = answer_of(call(tmp_path / "ci", *words, place=here, index=index.url))["lock_hash"]
+    client, out = OrasClient(hostname=host, insecure=True), tmp_path / "out"
+    client.pull(target=f"{host}/team/oras:lock-{lock_hash}", outdir=str(out))
+    # The names are those that the files have in a bundle, the contents those of the lock.
+    found = {path.relative_to(out).as_posix(): path for path in out.rglob("*") if path.is_file()}
+    lock = next(path.read_text() for name, path in found.items() if name.startswith("locks/"))
+    wheels = {name: path for name, path in found.items() if name.startswith("wheels/")}
+    assert len(wheels) == 2
+    digests = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in wheels.items()}
+    assert digests[next(name for name in wheels if "fruit" in name)] in lock
+    assert all(digest in found["manifest"].read_text() for digest in digests.values())
+
+
 def test_a_lock_beside_the_model_is_pulled_by_its_hash(
     place: Place, model: Path, index: LocalIndex, pushed: str, home: Path, tmp_path: Path
 ) -> None:

@@ -17,11 +17,11 @@ ROOT = REPO / "envbuild"
 TABLE = (
     ("__main__",),
     ("cli",),
-    ("server",),
+    ("server", "spark"),
     ("__init__",),
     ("asynchronous",),
     ("api",),
-    ("sharing", "spark"),
+    ("sharing",),
     ("bundling", "doctor", "review"),
     ("images",),
     ("batching", "environments", "resident"),
@@ -200,6 +200,7 @@ def test_the_environment_is_read_where_the_table_of_readers_says_and_nowhere_els
         "locations/asking.py",  # what MLflow and object stores are asked with: all of it
         "logins.py",  # NETRC, and what the keyring and the token command are given
         "conda/session.py",  # what py-rattler is given: proxies, certificates
+        "spark/batch.py",  # which Python Spark itself runs
         "uv.py",  # what uv is given: PATH, proxies, certificates
         "resolvers/building.py",  # PATH for build backends
         "bridge/environ.py",  # what a worker is given
