@@ -10,12 +10,12 @@ import pytest
 from channel import Channels
 from room import Room, named
 
+# Channels of real packages are made for it.
+pytestmark = pytest.mark.slow
+
 CODE = """
 import bz2, ctypes, json, lzma, readline, sqlite3, ssl, sys, zlib
 import numpy, pandas, sklearn.ensemble
-
-# Channels of real packages are made for it.
-pytestmark = pytest.mark.slow
 model = sklearn.ensemble.RandomForestClassifier(n_estimators=3, random_state=1).fit([[0], [1], [2], [3]], [0, 0, 1, 1])
 said = [sys.version_info[:2], sys.prefix, sklearn.__version__, model.predict([[0], [3]]).tolist()]
 print(json.dumps([*said, ssl.__file__]))

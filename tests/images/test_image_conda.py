@@ -38,14 +38,14 @@ from channel import PLACEHOLDER, Channel, Channels, Content, Package, script, te
 from channel_server import ChannelServer
 from kept_channels import kept_channels
 
+# Prefixes of real packages are made, and images of them.
+pytestmark = pytest.mark.slow
+
 HEART, IRIS = (REPO / "tests" / "models" / "py36_mlflow1_2" / name for name in ("heart", "iris"))
 # When the packages of the channel were there.
 MADE = "2022-12-01 12:00:00"
 LOADER = """
 import os
-
-# Prefixes of real packages are made, and images of them.
-pytestmark = pytest.mark.slow
 
 class Twice:
     def predict(self, data):

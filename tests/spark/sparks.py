@@ -111,8 +111,8 @@ class Node:
     process: subprocess.Popen[bytes]
 
     def environments(self) -> list[Path]:
-        """What was built on it."""
-        return sorted(path for path in self.home.glob("store/*/environments/*") if path.is_dir())
+        """What was built on it; the folder's name is the lock's hash, or it lies below that."""
+        return sorted(path.parent for path in self.home.glob("store/*/environments/*/*/pyvenv.cfg"))
 
 
 @dataclass

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from kit import REPO, cli, cli_environ
-from sparks import NOWHERE, Cluster, Driver, Failed, model_workers
+from sparks import Cluster, Driver, Failed, model_workers
 from waiting import eventually
 
 # Spark is installed for them, and a cluster started.
@@ -51,8 +51,8 @@ def test_a_bundle_is_all_that_nodes_need_and_each_builds_once(
     wanted = lock_hash(acting["arrow"], shared_home)
     for node in spark_cluster.nodes:
         (environment,) = node.environments()
-        assert wanted in json.loads((environment / "envbuild.json").read_text())["lock_hash"]
-        done = cli("verify", environment, environ=cli_environ(node.home))
+        assert environment.parent.name == wanted
+        done = cli("verify", wanted, environ=cli_environ(node.home))
         assert done.returncode == 0, done.stderr
     before = [node.environments()[0].stat().st_mtime_ns for node in spark_cluster.nodes]
     assert doubled(driver, acting["arrow"], "bundle") == [2.0 * x for x in range(400)]
@@ -198,7 +198,7 @@ def test_executors_that_are_killed_do_no_harm(
     eventually(lambda: not [pid for home in homes for pid in model_workers(home)], "no worker is left")
     for node in spark_cluster.nodes:
         for environment in node.environments():
-            done = cli("verify", environment, environ=cli_environ(node.home))
+            done = cli("verify", environment.parent.name, environ=cli_environ(node.home))
             assert done.returncode == 0, done.stderr
 
 
@@ -218,5 +218,4 @@ def test_batch_is_done_by_the_cluster(
     assert json.loads(done.stdout)["rows"] == 500
     written = [json.loads(line) for path in sorted((tmp_path / "out.jsonl").glob("part-*")) for line in path.open()]
     assert written == [{"id": x, "prediction": 2.0 * x} for x in range(500)]
-    assert all(node.environments() for node in spark_cluster.nodes[:1])
-    assert NOWHERE
+    assert any(node.environments() for node in spark_cluster.nodes)
