@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 _TOLD_SECONDS: Final = 0.5
 _CONF: Final = {
     "spark.ui.showConsoleProgress": "false",
-    "spark.log.level": "ERROR",
+    # What an executor says is said once, by us.
+    "spark.log.level": "OFF",
 }
 
 
@@ -306,7 +307,8 @@ def _explained(plan: Plan) -> Iterator[None]:
                 details=(_first_line(error),),
             ) from error
         raise SparkFailed(
-            f"the job at {plan.master} failed: {_first_line(error)}", hint="Spark's own log has more of it"
+            f"the job at {plan.master} failed: {_first_line(error)}",
+            hint="--conf spark.log.level=WARN shows more of it",
         ) from error
 
 

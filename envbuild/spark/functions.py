@@ -4,24 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from envbuild.batching.failing import Bad
 from envbuild.errors import InputMismatch, UsageError
 from envbuild.spark import types
 from envbuild.spark.columns import input_names
-from envbuild.spark.executor import predicted, renamed, structs
+from envbuild.spark.executor import Failed, predicted, renamed, structs
 from envbuild.spark.frames import recipe_of
 from envbuild.spark.recipe import Recipe, Ship
 from envbuild.spark.shipping import Order, shipped
+
+# Whole numbers stay whole beside nulls, and maps are what Spark takes for such.
+_AS_THEY_ARE: Final[dict[str, Any]] = {"integer_object_nulls": True, "maps_as_pydicts": "strict"}
 
 
 class Udf:
     """A model as a function of columns; ``function`` is Spark's own, for ``spark.udf.register``.
 
-    It takes names and columns: one struct, whose fields are the model's columns by their names; or the columns themselves,
-    by their names where all are names that the signature has, and else in the signature's order. Without any it takes
-    the signature's own names.
+    It takes names and columns: one struct (as a column, ``F.col("all")``), whose fields are the model's columns by their
+    names; or the columns themselves, by their names where all are names that the signature has, and else in the signature's
+    order. Without any it takes the signature's own names.
     """
 
     def __init__(self, function: Any, names: tuple[str, ...]) -> None:
@@ -40,7 +43,7 @@ class Udf:
         given = columns or self._names
         if not given:
             raise UsageError("the model's signature names no columns", hint="give them: predict('a', 'b')")
-        if len(given) == 1:
+        if len(given) == 1 and (not isinstance(given[0], str) or (self._names and given[0] not in self._names)):
             return self.function(*given)
         by_name = all(isinstance(one, str) for one in given) and (not self._names or set(given) <= set(self._names))
         known = [functions.col(one) if isinstance(one, str) else one for one in given]
@@ -158,16 +161,20 @@ class _Asked:
         table = pa.table({name: pa.Array.from_pandas(column) for name, column in columns.items()})
         found = self._answered(table, before)
         if not is_struct:
-            return found.to_pandas(integer_object_nulls=True)
+            return found.to_pandas(**_AS_THEY_ARE)
         names = [name for name, _ in self._recipe.result.fields]
-        return pa.table(found.flatten(), names=names).to_pandas(integer_object_nulls=True)
+        return pa.table(found.flatten(), names=names).to_pandas(**_AS_THEY_ARE)
 
     def _answered(self, table: Any, before: int) -> Any:
         import pyarrow as pa
 
         if not table.num_rows:
             return pa.nulls(0, type=self._type())
-        parts = predicted(self._recipe, renamed(table, self._names, self._required), before)
+        try:
+            known = renamed(table, self._names, self._required)
+        except InputMismatch as error:
+            raise Failed(error, "") from None
+        parts = predicted(self._recipe, known, before)
         chunks = [self._part(part) for part in parts]
         return pa.concat_arrays(chunks)
 

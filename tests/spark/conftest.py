@@ -66,6 +66,9 @@ def on_cluster(
     started: list[Driver] = []
 
     def start(**conf: Any) -> Driver:
+        # One that has the cores keeps them from the next.
+        while started:
+            started.pop().close()
         python = python_of(NEWEST)
         known = {"spark__master": spark_cluster.url, "spark__executor__memory": "512m", "spark__executor__cores": "2"}
         started.append(Driver(python, environ_of(python, shared_home), **{**known, **conf}))

@@ -77,7 +77,8 @@ def test_parquet_and_json_lines_are_read_and_written(batch: Batch, acting: Mappi
     again = batch(acting["arrow"], tmp_path / "one.parquet", tmp_path / "two.jsonl", "--keep", "label", "--set-env",
                   "ACT=doubled", "--json")  # fmt: skip
     assert again.returncode == 0, again.stderr
-    found = [json.loads(line) for path in sorted((tmp_path / "two.jsonl").glob("part-*")) for line in path.open()]
+    parts = sorted((tmp_path / "two.jsonl").glob("part-*"))
+    found = [json.loads(line) for path in parts for line in path.read_text().splitlines()]
     # What it answers is seen by its first rows.
     assert found == [{"label": "a" if x % 2 else "b", "prediction": 2.0 * x} for x in range(1, 50)]
 
@@ -89,8 +90,11 @@ def test_rows_that_fail_stop_it_or_are_counted(batch: Batch, acting: Mapping[str
     words = (acting["arrow"], source, tmp_path / "out.csv", "--result-type", "double", "--set-env", "ACT=picky")
     stopped = batch(*words)
     assert stopped.returncode == 7, stopped.stderr
-    assert "error[model-raised]: partition 0, row 14: ValueError: 13 brings bad luck" in stopped.stderr
-    assert "Traceback" not in stopped.stderr
+    assert (
+        "error[model-raised]: partition 0, row 14: the model's predict raised an exception: ValueError: 13 brings bad luck"
+        in stopped.stderr
+    )
+    assert "org.apache.spark" not in stopped.stderr
     assert not (tmp_path / "out.csv").exists()
     skipped = batch(*words, "--on-error", "skip", "--json")
     assert (skipped.returncode, json.loads(skipped.stdout)["rows"]) == (0, 39), skipped.stderr
@@ -120,7 +124,8 @@ def test_what_cannot_be_done_is_said(
     batch: Batch, acting: Mapping[str, Path], tmp_path: Path, words: tuple[str, ...], status: int, said: str
 ) -> None:
     (tmp_path / "rows.csv").write_text("x\n1\n")
-    (tmp_path / "bad.csv").write_text("age,sex\n1,2,3,4\n")
+    bad = hearts(tmp_path / "bad.csv", 3)
+    bad.write_text(bad.read_text().replace("002,", "002,no number and too much,"))
     model = HEART if "bad.csv" in words else acting["json"]
     paths = [tmp_path / word if word.endswith((".csv", ".xls")) else word for word in words]
     done = batch(model, *paths)

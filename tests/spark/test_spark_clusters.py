@@ -216,6 +216,7 @@ def test_batch_is_done_by_the_cluster(
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["rows"] == 500
-    written = [json.loads(line) for path in sorted((tmp_path / "out.jsonl").glob("part-*")) for line in path.open()]
+    parts = sorted((tmp_path / "out.jsonl").glob("part-*"))
+    written = [json.loads(line) for path in parts for line in path.read_text().splitlines()]
     assert written == [{"id": x, "prediction": 2.0 * x} for x in range(500)]
     assert any(node.environments() for node in spark_cluster.nodes)

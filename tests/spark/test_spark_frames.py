@@ -338,7 +338,10 @@ PICKY = """
 def test_a_row_that_fails_is_named(driver: Driver, acting: Mapping[str, Path]) -> None:
     with pytest.raises(Failed) as caught:
         driver.run(PICKY, model=acting["arrow"], act="picky", options={})
-    assert "error[model-raised]: partition 0, row 14: ValueError: 13 brings bad luck" in caught.value.message
+    assert (
+        "error[model-raised]: partition 0, row 14: the model's predict raised an exception: ValueError: 13 brings bad luck"
+        in caught.value.message
+    )
 
 
 @pytest.mark.parametrize("act", ["picky", "dies"])
