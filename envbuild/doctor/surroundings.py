@@ -32,6 +32,7 @@ EXTRAS = {
         "envbuild serve does not work; images bring their own server",
     ),
     "sign": (("cryptography",), "bundles cannot be signed, and where a signature is demanded none can be used"),
+    "spark": (("pyspark",), "there is neither envbuild.spark nor envbuild batch --engine spark"),
 }
 
 

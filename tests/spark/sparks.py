@@ -29,7 +29,7 @@ RELEASES: Mapping[str, tuple[str, ...]] = {
     "3.5": ("pyspark==3.5.8", "pandas==2.2.3", "pyarrow==17.0.0", "numpy==1.26.4", "setuptools<81"),
     "4.1": ("pyspark==4.1.4", "pandas==2.2.3", "pyarrow==18.1.0", "numpy==2.1.3"),
 }
-_SECONDS = 300.0
+_SECONDS = 600.0
 # One that answers nobody: what needs an index fails there.
 NOWHERE = "http://127.0.0.1:9/simple"
 

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import textwrap
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,8 +17,8 @@ from kit import REPO, cli, cli_environ
 from sparks import Cluster, Driver, Failed, model_workers
 from waiting import eventually
 
-# Spark is installed for them, and a cluster started.
-pytestmark = pytest.mark.slow
+# A cluster is started for them, and each has an application of its own.
+slow, soak = pytest.mark.slow, pytest.mark.soak
 On = Callable[..., Driver]
 DOUBLED = """
     df = spark.range(0, rows, 1, parts).withColumnRenamed("id", "x")
@@ -42,6 +43,7 @@ def lock_hash(model: Path, home: Path) -> str:
     return str(json.loads(done.stdout)["lock_hash"])
 
 
+@slow
 def test_a_bundle_is_all_that_nodes_need_and_each_builds_once(
     spark_cluster: Cluster, on_cluster: On, acting: Mapping[str, Path], shared_home: Path
 ) -> None:
@@ -59,6 +61,7 @@ def test_a_bundle_is_all_that_nodes_need_and_each_builds_once(
     assert [node.environments()[0].stat().st_mtime_ns for node in spark_cluster.nodes] == before
 
 
+@soak
 def test_a_model_is_sent_and_built_from_the_nodes_own_index(
     spark_cluster: Cluster, on_cluster: On, acting: Mapping[str, Path]
 ) -> None:
@@ -70,6 +73,7 @@ def test_a_model_is_sent_and_built_from_the_nodes_own_index(
     assert [len(node.environments()) for node in spark_cluster.nodes] == [1, 1]
 
 
+@soak
 def test_nothing_is_sent_where_all_is_at_the_same_place(
     spark_cluster: Cluster, on_cluster: On, acting: Mapping[str, Path]
 ) -> None:
@@ -77,6 +81,7 @@ def test_nothing_is_sent_where_all_is_at_the_same_place(
     assert [node.environments() for node in spark_cluster.nodes] == [[], []]
 
 
+@slow
 def test_a_model_of_python_3_6_and_one_of_3_11_are_scored_in_one_job(on_cluster: On) -> None:
     models = REPO / "tests" / "models"
     eras = ("py36_mlflow1_2", "py311_mlflow3_17")
@@ -98,20 +103,22 @@ def test_a_model_of_python_3_6_and_one_of_3_11_are_scored_in_one_job(on_cluster:
     assert got == sorted([*row, one, other] for row, one, other in zip(table["data"], first, last))
 
 
+@soak
 def test_another_kind_of_machine_is_noticed_and_said(on_cluster: On, acting: Mapping[str, Path]) -> None:
     driver = on_cluster()
     with pytest.raises(Failed) as caught:
         driver.run(
             DOUBLED, model=acting["arrow"], ship="bundle", rows=4, parts=2, act="doubled",
-            options={"platforms": ["linux-aarch64"]},
+            options={"platforms": ["linux/arm64"]},
         )  # fmt: skip
     assert "aarch64" in caught.value.message
     assert "error[b" in caught.value.message
-    both = {"platforms": ["linux-aarch64", "linux-x86_64"]}
+    both = {"platforms": ["linux/arm64", "linux/amd64"]}
     got = driver.run(DOUBLED, model=acting["arrow"], ship="bundle", rows=4, parts=2, act="doubled", options=both)
     assert got == [0.0, 2.0, 4.0, 6.0]
 
 
+@soak
 def test_workers_are_reused_from_task_to_task_and_end_with_the_executors(
     spark_cluster: Cluster, on_cluster: On, acting: Mapping[str, Path]
 ) -> None:
@@ -126,6 +133,7 @@ def test_workers_are_reused_from_task_to_task_and_end_with_the_executors(
     eventually(lambda: not [pid for home in homes for pid in model_workers(home)], "no worker is left")
 
 
+@soak
 def test_a_task_that_is_cancelled_takes_its_worker_with_it(
     spark_cluster: Cluster, on_cluster: On, acting: Mapping[str, Path]
 ) -> None:
@@ -153,21 +161,25 @@ def test_a_task_that_is_cancelled_takes_its_worker_with_it(
         result = [result, not thread.is_alive(), bool(said)]
     """
     at_work = f"""
-import sys
-sys.path[:0] = [{str(REPO / "tests")!r}, {str(REPO / "tests" / "spark")!r}]
 from pathlib import Path
-from sparks import model_workers
 def is_at_work():
-    return [pid for home in {[str(home) for home in homes]!r} for pid in model_workers(Path(home))]
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = entry.read_text(errors="replace")
+        except OSError:
+            continue
+        if {str(REPO / "envbuild" / "worker")!r} in words and any(home in words for home in {[*map(str, homes)]!r}):
+            found.append(entry.parent.name)
+    return found
 """
-    import textwrap
-
     got = driver.run(at_work + textwrap.dedent(code), model=acting["arrow"])
     assert got[0] > 0
     assert got[1:] == [True, True]
     eventually(lambda: not [pid for home in homes for pid in model_workers(home)], "no worker is left")
 
 
+@soak
 def test_executors_that_are_killed_do_no_harm(
     spark_cluster: Cluster, on_cluster: On, acting: Mapping[str, Path]
 ) -> None:
@@ -202,6 +214,7 @@ def test_executors_that_are_killed_do_no_harm(
             assert done.returncode == 0, done.stderr
 
 
+@soak
 def test_batch_is_done_by_the_cluster(
     spark_cluster: Cluster, acting: Mapping[str, Path], shared_home: Path, python_of: Any, tmp_path: Path
 ) -> None:
