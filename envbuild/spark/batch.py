@@ -192,6 +192,8 @@ def _types(model: Model) -> dict[str, Any]:
 
 def _write(frame: Any, plan: Plan) -> None:
     form = form_of(plan.target, None, plan.to)
+    if form == "csv":
+        frame = frame.select(*(_flat(one) for one in frame.schema.fields))
     writer = frame.write.mode("overwrite" if plan.restart else "error")
     if plan.target.rstrip("/").endswith(".gz"):
         writer = writer.option("compression", "gzip")
@@ -200,10 +202,9 @@ def _write(frame: Any, plan: Plan) -> None:
     elif form == "jsonl":
         writer.option("ignoreNullFields", "false").json(plan.target)
     else:
-        flat = frame.select(*(_flat(one) for one in frame.schema.fields)).write
-        flat.mode("overwrite" if plan.restart else "error").option("header", "true").option("escape", '"').csv(
-            plan.target
-        )
+        # A line with nothing in it is no record.
+        nulls = {"nullValue": '""'} if len(frame.columns) == 1 else {}
+        writer.options(header="true", escape='"', **nulls).csv(plan.target)
 
 
 def _flat(column: Any) -> Any:
