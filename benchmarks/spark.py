@@ -56,11 +56,12 @@ def run_in_a_python_that_matches(model: Path) -> None:
     envbuild = [sys.executable, "-m", "envbuild"]
     locked = checked([*envbuild, "lock", str(model), "--format", "requirements", "-q"])
     built = json.loads(checked([*envbuild, "build", str(model), "--json", "-q"]))
+    own = str(Path(built["path"], "bin", "python").resolve())
     with tempfile.TemporaryDirectory(prefix="envbuild-spark-bench-") as name:
         python = Path(name) / "python" / "bin" / "python"
         pins = [line.split(" ")[0] for line in locked.splitlines() if "==" in line and not line.startswith(("#", " "))]
-        wanted = [*pins, PYSPARK, "pandas<3", str(REPO)]
-        checked([sys.executable, "-m", "uv", "venv", "-q", "--python", built["python"], str(python.parent.parent)])
+        wanted = [*pins, PYSPARK, str(REPO)]
+        checked([sys.executable, "-m", "uv", "venv", "-q", "--python", own, str(python.parent.parent)])
         checked([sys.executable, "-m", "uv", "pip", "install", "-q", "--python", str(python), *wanted])
         environ = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONUNBUFFERED")}
         environ |= {"PYSPARK_PYTHON": str(python), "PYTHONDONTWRITEBYTECODE": "", "SPARK_LOCAL_IP": "127.0.0.1"}
