@@ -58,6 +58,7 @@ _NEEDS = {
     "tests/conformance/": ("python3.8", "python3.9", "python3.10", "python3.11"),
     "tests/flavors/": ("python3.8", "cc", "unshare"),
     "tests/flavors/test_every_flavor.py": ("python3.6", "python3.10", "java"),
+    "tests/spark/": ("python3.6", "python3.11", "java"),
     "tests/bridge/test_confinement.py": ("bwrap", "unshare", "setpriv", "nsenter"),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -40,15 +41,18 @@ def python_with_spark(shared_home: Path, release: str) -> Path:
     known = (REPO / "pyproject.toml").read_text()
     key = hashlib.sha256(" ".join((known, *wanted, sys.version)).encode()).hexdigest()[:12]
     place = shared_home / f"with-spark-{release}-{key}"
-    if not (place / "whole").exists():
-        python = ("--python", str(place / "bin" / "python"))
-        for words in (
-            ("venv", "--clear", "--python", sys.executable, str(place)),
-            ("pip", "install", *python, *wanted),
-        ):
-            cache = ("--no-config", "--cache-dir", str(shared_home / "uv"))
-            subprocess.run([uv.binary(), *words, *cache], check=True, capture_output=True)
-        (place / "whole").touch()
+    # Several of pytest's processes may want it at once.
+    with open(shared_home / f"{place.name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (place / "whole").exists():
+            python = ("--python", str(place / "bin" / "python"))
+            for words in (
+                ("venv", "--clear", "--python", sys.executable, str(place)),
+                ("pip", "install", *python, *wanted),
+            ):
+                cache = ("--no-config", "--cache-dir", str(shared_home / "uv"))
+                subprocess.run([uv.binary(), *words, *cache], check=True, capture_output=True)
+            (place / "whole").touch()
     return place / "bin" / "python"
 
 

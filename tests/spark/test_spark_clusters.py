@@ -18,7 +18,7 @@ from sparks import Cluster, Driver, Failed, model_workers
 from waiting import eventually
 
 # A cluster is started for them, and each has an application of its own.
-slow, soak = pytest.mark.slow, pytest.mark.soak
+soak = pytest.mark.soak
 On = Callable[..., Driver]
 DOUBLED = """
     df = spark.range(0, rows, 1, parts).withColumnRenamed("id", "x")
@@ -43,7 +43,7 @@ def lock_hash(model: Path, home: Path) -> str:
     return str(json.loads(done.stdout)["lock_hash"])
 
 
-@slow
+@soak
 def test_a_bundle_is_all_that_nodes_need_and_each_builds_once(
     spark_cluster: Cluster, on_cluster: On, acting: Mapping[str, Path], shared_home: Path
 ) -> None:
@@ -81,7 +81,7 @@ def test_nothing_is_sent_where_all_is_at_the_same_place(
     assert [node.environments() for node in spark_cluster.nodes] == [[], []]
 
 
-@slow
+@soak
 def test_a_model_of_python_3_6_and_one_of_3_11_are_scored_in_one_job(on_cluster: On) -> None:
     models = REPO / "tests" / "models"
     eras = ("py36_mlflow1_2", "py311_mlflow3_17")
