@@ -35,7 +35,7 @@ SOURCE_TIME = 315532800
 _COMPILER = Path(__file__).resolve().parent.parent / "worker" / "compiling.py"
 # Its exit status that says: standard output holds what the system said, as [errno, strerror, filename].
 _SYSTEM_ERROR = 9
-_VERSION = 3
+_VERSION = 4
 _ENTRY = "entry.json"
 # How many sources one process compiles. The same always: what it compiled before decides on the bytes.
 _CHUNK = 150
@@ -103,7 +103,8 @@ class ByteCode:
         made: set[str] = set()
         for entry in known.values():
             for path, digest in entry.bytecode.items():
-                if path not in placed and len(claims[path]) == 1:
+                # What the wheel itself brings of it is installed over ours.
+                if path not in placed and len(claims[path]) == 1 and path not in entry.wrong:
                     self._put(entry, path, made)
                     placed[path] = digest
         return known, placed
@@ -317,7 +318,10 @@ def _keep(order: Order, folder: Path, place: Path, distribution: Distribution) -
         for path in filter(_is_in_library, distribution.files)
         if (distribution.files[path] or path.endswith(".py")) and (order.place / path).is_file()
     }
-    wrong = [path for path, digest in files.items() if distribution.files[path] not in ("", digest)]
+    # What a wheel brings of byte code (numpy 1.26 does), ours replaces.
+    wrong = [
+        path for path, digest in {**files, **bytecode}.items() if distribution.files.get(path, "") not in ("", digest)
+    ]
     content = json.dumps({"files": files, "wrong": wrong, "bytecode": bytecode}, sort_keys=True)
     (folder / _ENTRY).write_text(content, encoding="utf-8")
     try:

@@ -83,8 +83,7 @@ def _against_records(manifest: Manifest, found: Iterable[Distribution]) -> Itera
     """The manifest against what the wheels say of their files; launchers are made here, and no wheel knows them."""
     for distribution in found:
         for path, digest in distribution.files.items():
-            # What a wheel brings of byte code (numpy 1.26 does), ours has replaced.
-            known = None if path.endswith(".pyc") else manifest.files.get(path)
+            known = manifest.files.get(path)
             if known is not None and digest and known.sha256 != digest and path not in manifest.differing:
                 yield Finding("changed", path, f"is not what the RECORD of {distribution.name} says")
 

@@ -220,6 +220,17 @@ def test_a_wheel_that_lies_about_its_files_is_known_by_what_it_holds(kit: Kit, m
     assert [finding.what for finding in findings(kit, place)] == [f"{SITE}/alpha.py"]
 
 
+def test_byte_code_that_a_wheel_brings_gives_way_to_ours(kit: Kit, make_model: MakeModel) -> None:
+    modules = {"alpha.py": "version = 'one'\n", "__pycache__/alpha.cpython-38.pyc": "not what is compiled of it"}
+    kit.index.add(wheel("alpha", "1.0", modules=modules), wheel("beta", "1.0"))
+    for pip in (["alpha"], ["alpha", "beta"]):
+        place = kit.build(make_model(pip=pip), link_mode="copy").environment.path
+        assert run_python(place, "import alpha; print(alpha.version)") == "one"
+        assert findings(kit, place) == []
+    overwrite(place / SITE / "__pycache__" / "alpha.cpython-38.pyc", b"not what is compiled of it")
+    assert [finding.what for finding in findings(kit, place)] == [f"{SITE}/__pycache__/alpha.cpython-38.pyc"]
+
+
 @pytest.mark.parametrize("same", [True, False])
 def test_wheels_that_hold_one_file_do_not_spoil_each_other(kit: Kit, make_model: MakeModel, same: bool) -> None:
     """Byte code belongs to the bytes that are there, and is kept for no wheel that has others."""
