@@ -102,7 +102,7 @@ class LoadedModel:
         self.close()
 
 
-def _settings(model: str | Path, given: Mapping[str, Any]) -> Settings:
+def settings_for(model: str | Path, given: Mapping[str, Any]) -> Settings:
     """The settings of a call; a model that is a bundle is where all the rest comes from too."""
     if given.get("bundle") is None and Path(model).is_file():
         from envbuild.bundles.reading import is_bundle
@@ -118,7 +118,7 @@ def inspect(model: str | Path, **settings: Any) -> Inspection:
     :raises ModelError: it is no model.
     :raises SpecError: what it asks for cannot be understood.
     """
-    given = _settings(model, settings)
+    given = settings_for(model, settings)
     return pipeline.inspect(pipeline.ask(model, given, whole=False), given)
 
 
@@ -127,7 +127,7 @@ def lock(model: str | Path, **settings: Any) -> Lock:
 
     :raises LockError: no lock can be made, or not the one that was demanded.
     """
-    known = _settings(model, settings)
+    known = settings_for(model, settings)
     return pipeline.lock(pipeline.ask(model, known, whole=False), known).lock
 
 
@@ -140,7 +140,7 @@ def explain(model: str | Path, package: str | None = None, **settings: Any) -> E
     """
     from envbuild.review import explanation
 
-    known = _settings(model, settings)
+    known = settings_for(model, settings)
     return explanation.of(pipeline.lock(pipeline.ask(model, known, whole=False), known), known, package)
 
 
@@ -180,7 +180,7 @@ def check(
     """
     from envbuild.review import check as review
 
-    known = _settings(model, settings)
+    known = settings_for(model, settings)
     options = review.options_for(
         data, expected, only_overridden=only_overridden, relative=tolerance, absolute=absolute_tolerance
     )
@@ -218,7 +218,7 @@ def export_bundle(
         with_python=with_python,
         sign_key=None if sign_key is None else Path(sign_key),
     )
-    known = _settings(model, settings)
+    known = settings_for(model, settings)
     return bundling.export(pipeline.ask(model, known), Path(path), options, known)
 
 
@@ -228,7 +228,7 @@ def build(model: str | Path, **settings: Any) -> Environment:
     :raises LockError: as :func:`lock`.
     :raises BuildError: it cannot be built.
     """
-    known = _settings(model, settings)
+    known = settings_for(model, settings)
     return pipeline.provide(pipeline.ask(model, known), known).environment
 
 
@@ -268,7 +268,7 @@ def load_model(model: str | Path, **settings: Any) -> LoadedModel:
     :raises ModelNotLoaded: the model cannot be loaded.
     :raises ConfinementUnavailable: this machine cannot keep from it what it should not have.
     """
-    known = _settings(model, settings)
+    known = settings_for(model, settings)
     for notice in pipeline.absent_variables(known):
         warnings.warn(notice.message, stacklevel=2)
     built = pipeline.provide(pipeline.ask(model, known), known)
@@ -334,7 +334,7 @@ def batch(
         to=to,
     )
     plan = places.plan([source] if isinstance(source, (str, Path)) else source, target, options)
-    known = _settings(model, settings)
+    known = settings_for(model, settings)
     asked = pipeline.ask(model, known)
     for notice in (*pipeline.absent_variables(known), *working.notices(asked.model)):
         warnings.warn(notice.message, stacklevel=2)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from envbuild.cli.options import stated
 from envbuild.cli.output import Output
 from envbuild.errors import UsageError
 from envbuild.spark.batch import Plan, Progress
@@ -51,9 +52,7 @@ def _asked(sources: tuple[str, ...], target: str, options: dict[str, Any]) -> tu
         multi_line=options.pop("multi_line"),
         **given,
     )
-    # As for all commands: what was not given is not there.
-    settings = {name: one for name, one in options.items() if one is not None and one is not False and one != ()}
-    return plan, Order(ship=ship, settings=settings)
+    return plan, Order(ship=ship, settings=stated(options))
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -206,6 +206,10 @@ def settings_from(options: dict[str, Any]) -> Settings:
     """
     from envbuild.override.merging import settings_from as merged
 
+    return merged(stated(options))
+
+
+def stated(options: dict[str, Any]) -> dict[str, Any]:
+    """The options that were given."""
     # By identity: 0 is a value (a wrong one), and equals False.
-    given = {name: value for name, value in options.items() if value is not None and value is not False and value != ()}
-    return merged(given)
+    return {name: value for name, value in options.items() if value is not None and value is not False and value != ()}

@@ -15,10 +15,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from envbuild import errors
 from envbuild.batching.places import form_of
 from envbuild.batching.result import Form, OnError
-from envbuild.errors import EnvbuildError, InputError, SparkFailed, SparkUnavailable, UsageError
+from envbuild.errors import EnvbuildError, InputError, SparkFailed, SparkUnavailable, UsageError, error_from
 from envbuild.model import Model, Notice
 from envbuild.progress import Report, silent
 
@@ -211,7 +210,9 @@ def _flat(column: Any) -> Any:
     """A column as a CSV can have it: what is nested as JSON, bytes as base64."""
     from pyspark.sql import functions, types
 
-    found = functions.col("`" + column.name.replace("`", "``") + "`")
+    from envbuild.spark.types import quoted
+
+    found = functions.col(quoted(column.name))
     if isinstance(column.dataType, (types.ArrayType, types.MapType, types.StructType)):
         return functions.to_json(found).alias(column.name)
     if isinstance(column.dataType, types.BinaryType):
@@ -316,21 +317,15 @@ def _explained(plan: Plan) -> Iterator[None]:
 def error_in(text: str) -> EnvbuildError | None:
     """The error of an executor (:class:`envbuild.spark.executor.Failed`) in what Spark says; ``None``: it is another's."""
     found = re.search(r"error\[([a-z-]+)\]: (.+)((?:\n  .*)*)", text)
-    kind = None if found is None else _by_code(EnvbuildError).get(found[1])
-    if found is None or kind is None:
+    if found is None:
         return None
     more = [line.strip() for line in found[3].splitlines() if line.strip()]
     hint = next((line.removeprefix("hint: ") for line in more if line.startswith("hint: ")), None)
-    details = tuple(line for line in more if not line.startswith("hint: "))
-    return kind(found[2].strip(), hint=hint, details=details)
-
-
-def _by_code(kind: type[EnvbuildError]) -> dict[str, type[EnvbuildError]]:
-    found = {kind.code: kind}
-    for below in kind.__subclasses__():
-        if below.__module__ == errors.__name__:
-            found |= _by_code(below)
-    return found
+    details = [line for line in more if not line.startswith("hint: ")]
+    said = {"code": found[1], "message": found[2].strip(), "hint": hint, "place": None, "details": details}
+    with contextlib.suppress(KeyError):  # no code of ours
+        return error_from(said)
+    return None
 
 
 def _first_line(error: BaseException) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from envbuild.errors import InputMismatch, UsageError
 from envbuild.model import Model
+from envbuild.spark.types import quoted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +94,7 @@ def _found(name: str, fields: dict[str, Any]) -> str | None:
 def _column(name: str) -> Any:
     from pyspark.sql import functions
 
-    return functions.col("`" + name.replace("`", "``") + "`")
+    return functions.col(quoted(name))
 
 
 def _as_the_model_has_it(field: Any) -> Any | None:

@@ -24,6 +24,7 @@ from envbuild.override.merging import settings_from
 from envbuild.pipeline import Built, Locked
 from envbuild.progress import Step
 from envbuild.request import ARROW_STREAM
+from envbuild.settings import Settings
 from envbuild.spark.answers import Arranged, arranged, nothing
 from envbuild.spark.recipe import Recipe
 
@@ -66,16 +67,22 @@ class Partition:
 
         before = 0
         for batch in _cut(batches, self.recipe.chunk_rows):
-            table = pa.table([batch.column(at) for at, _ in self.inputs], names=[name for _, name in self.inputs])
-            parts = predicted(self.recipe, table, before)
+            parts = predicted(self.recipe, model_table(batch, self.inputs), before)
             kept = [batch.column(at) for at in range(self.kept)]
-            for before_it, answer in _joined(self.recipe, kept, parts):
+            for before_it, answer in joined(self.recipe, kept, parts):
                 behind = [structs(answer, self.recipe)] if self.nested else list(answer)
                 yield pa.RecordBatch.from_arrays([*before_it, *behind], names=list(self.names))
             if self.counted is not None:
                 failed = sum(part.stop - part.start for part in parts if isinstance(part, Bad))
                 self.counted(batch.num_rows, failed)
             before += batch.num_rows
+
+
+def model_table(batch: Any, inputs: Sequence[tuple[int, str]]) -> Any:
+    """The model's columns of a batch, by their places and names."""
+    import pyarrow as pa
+
+    return pa.table([batch.column(at) for at, _ in inputs], names=[name for _, name in inputs])
 
 
 def predicted(recipe: Recipe, table: Any, before: int) -> tuple[failing.Part, ...]:
@@ -126,7 +133,7 @@ def structs(columns: Sequence[Any], recipe: Recipe) -> Any:
     return pa.StructArray.from_arrays(list(columns), fields=fields)
 
 
-def _joined(
+def joined(
     recipe: Recipe, kept: Sequence[Any], parts: Sequence[failing.Part]
 ) -> Iterator[tuple[list[Any], Sequence[Any]]]:
     """The columns that are kept and those of the answer, part by part."""
@@ -161,13 +168,7 @@ def _cut(batches: Iterator[Any], rows: int | None) -> Iterator[Any]:
 # The models of this process
 
 
-@dataclass(frozen=True, slots=True)
-class _Open:
-    built: Built
-    pool: Pool
-
-
-_OPEN: OrderedDict[str, _Open] = OrderedDict()
+_OPEN: OrderedDict[str, Pool] = OrderedDict()
 
 
 def opened(recipe: Recipe) -> Pool:
@@ -177,25 +178,26 @@ def opened(recipe: Recipe) -> Pool:
     """
     if recipe.key in _OPEN:
         _OPEN.move_to_end(recipe.key)
-        return _OPEN[recipe.key].pool
+        return _OPEN[recipe.key]
     if recipe.version != __version__:
         raise UsageError(
             f"the driver has envbuild {recipe.version}, this executor has {__version__}",
             hint="install the same version on both",
         )
     while len(_OPEN) >= _MOST:
-        _OPEN.popitem(last=False)[1].pool.close()
-    settings = settings_from({"idle_timeout": _IDLE_SECONDS, **recipe.settings, "home": recipe.source.home})
-    built = _built(recipe, settings.without_override().having(workers=1))
-    _OPEN[recipe.key] = _Open(built, pipeline.keep(built, settings.having(workers=1)))
-    return _OPEN[recipe.key].pool
+        _OPEN.popitem(last=False)[1].close()
+    told = {"idle_timeout": _IDLE_SECONDS, **recipe.settings, "home": recipe.source.home, "workers": 1}
+    settings = settings_from(told).without_override()
+    pool = _OPEN[recipe.key] = pipeline.keep(_built(recipe, settings), settings)
+    return pool
 
 
-def _built(recipe: Recipe, settings: Any) -> Built:
+def _built(recipe: Recipe, settings: Settings) -> Built:
     source = recipe.source
     if source.ship == "bundle":
-        settings = settings.having(bundle=_sent(source.model), offline=True)
-        asked = pipeline.ask(settings.bundle, settings, _say)
+        bundle = _sent(source.model)
+        settings = settings.having(bundle=bundle, offline=True)
+        asked = pipeline.ask(bundle, settings, _say)
         locked = pipeline.lock(asked, settings, _say)
     else:
         model = _sent(source.model) if source.ship == "model" else Path(source.model)

@@ -13,8 +13,8 @@ from envbuild.errors import UsageError
 from envbuild.progress import Report, silent
 from envbuild.spark import types
 from envbuild.spark.columns import Chosen, chosen
-from envbuild.spark.executor import Partition
-from envbuild.spark.recipe import Recipe, Ship
+from envbuild.spark.executor import Partition, model_table
+from envbuild.spark.recipe import Recipe, Ship, key_of
 from envbuild.spark.shipping import Order, Shipped, shipped
 from envbuild.spark.types import Answer
 
@@ -116,11 +116,13 @@ def predicted(
 
 def recipe_of(session: Any, told: Shipped, answer: Answer, on_error: OnError, chunk_rows: int | None) -> Recipe:
     """What executors are told."""
+    running = told.running
     return Recipe(
         version=__version__,
+        key=key_of(told.source, running),
         source=told.source,
         result=answer.result(str(session.conf.get("spark.sql.session.timeZone"))),
-        settings=told.running,
+        settings=running,
         on_error=on_error,
         chunk_rows=chunk_rows,
     )
@@ -144,7 +146,7 @@ def answer_type(df: Any, told: Shipped, using: Chosen, result_type: Any, report:
             "the model has no signature that says what it answers, and there are no rows that would show it",
             hint="result_type says what it is",
         )
-    table = pa.table([collected.column(at) for at, _ in using.inputs], names=[name for _, name in using.inputs])
+    table = model_table(collected, using.inputs)
     built = pipeline.provide(told.asked, told.settings, report)
     with pipeline.start(built, told.settings) as worker:
         found = worker.predict(ipc(table), request.ARROW_STREAM)

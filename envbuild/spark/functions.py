@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from envbuild.batching.failing import Bad
 from envbuild.errors import InputMismatch, UsageError
 from envbuild.spark import types
+from envbuild.spark.answers import nothing
 from envbuild.spark.columns import input_names
-from envbuild.spark.executor import Failed, predicted, renamed, structs
+from envbuild.spark.executor import Failed, joined, predicted, renamed, structs
 from envbuild.spark.frames import recipe_of
 from envbuild.spark.recipe import Recipe, Ship
 from envbuild.spark.shipping import Order, shipped
@@ -169,33 +169,16 @@ class _Asked:
         import pyarrow as pa
 
         if not table.num_rows:
-            return pa.nulls(0, type=self._type())
+            return self._joined(nothing(0, self._recipe.result))
         try:
             known = renamed(table, self._names, self._required)
         except InputMismatch as error:
             raise Failed(error, "") from None
         parts = predicted(self._recipe, known, before)
-        chunks = [self._part(part) for part in parts]
-        return pa.concat_arrays(chunks)
+        return pa.concat_arrays([self._joined(answer) for _, answer in joined(self._recipe, (), parts)])
 
-    def _part(self, part: Any) -> Any:
-        from envbuild.spark.answers import nothing
-
-        if isinstance(part, Bad):
-            return self._joined(nothing(part.stop - part.start, self._recipe.result))
-        return self._joined(part.answer.columns)
-
-    def _joined(self, columns: tuple[Any, ...]) -> Any:
+    def _joined(self, columns: Sequence[Any]) -> Any:
         return columns[0] if self._recipe.result.single else structs(columns, self._recipe)
-
-    def _type(self) -> Any:
-        return self._joined(tuple(_empty(kind) for _, kind in self._recipe.result.fields)).type
-
-
-def _empty(kind: Any) -> Any:
-    import pyarrow as pa
-
-    return pa.nulls(0, type=kind)
 
 
 def _on_the_wall(table: Any) -> Any:

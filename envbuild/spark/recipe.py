@@ -48,6 +48,8 @@ class Recipe:
 
     version: str
     """Of envbuild: both ends must have the same."""
+    key: str
+    """What tells the loaded model from others: the same key, the same model in the same environment (:func:`key_of`)."""
     source: Source
     result: Result
     settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
@@ -55,8 +57,8 @@ class Recipe:
     on_error: OnError = "stop"
     chunk_rows: int | None = None
 
-    @property
-    def key(self) -> str:
-        """What tells the loaded model from others: the same key, the same model in the same environment."""
-        told = (self.version, [getattr(self.source, one.name) for one in fields(self.source)])
-        return hashlib.sha256(pickle.dumps((*told, sorted(self.settings.items())))).hexdigest()
+
+def key_of(source: Source, settings: Mapping[str, Any]) -> str:
+    """A digest of where a model comes from and how it is run; made on the driver once, and not with each batch."""
+    told = [getattr(source, one.name) for one in fields(source)]
+    return hashlib.sha256(pickle.dumps((told, sorted(settings.items())))).hexdigest()

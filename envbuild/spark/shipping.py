@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import hashlib
 import shutil
 import tarfile
 import tempfile
@@ -15,10 +14,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from envbuild import bundling, pipeline
-from envbuild.bundles.reading import is_bundle
+from envbuild.api import settings_for
 from envbuild.errors import UsageError
+from envbuild.files import sha256_of
 from envbuild.model import Model, Notice
-from envbuild.override.merging import settings_from
 from envbuild.pipeline import Asked
 from envbuild.progress import Report, silent
 from envbuild.pylock import write_lock
@@ -85,10 +84,7 @@ def shipped(session: Any, model: str | Path, order: Order, report: Report = sile
 
     :raises EnvbuildError: as :func:`envbuild.build` and :func:`envbuild.export_bundle`.
     """
-    given = dict(order.settings)
-    if given.get("bundle") is None and Path(model).is_file() and is_bundle(Path(model)):
-        given["bundle"] = model
-    settings = settings_from(given)
+    settings = settings_for(model, order.settings)
     ship = _decided(session, order, settings)
     asked = pipeline.ask(model, settings, report)
     if ship == "nothing":
@@ -184,9 +180,7 @@ def _sent(session: Any, path: Path, ending: str, *, keep: bool = False) -> str:
     :param keep: it is somebody's own, and stays where it is.
     """
     _master(session)
-    with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256") if hasattr(hashlib, "file_digest") else _digest(file)
-    name = f"envbuild-{digest.hexdigest()[:24]}.{ending}"
+    name = f"envbuild-{sha256_of(path)[:24]}.{ending}"
     known = _folder() / name
     if not known.exists():
         # Spark serves the file from its place for as long as the session lasts.
@@ -195,13 +189,6 @@ def _sent(session: Any, path: Path, ending: str, *, keep: bool = False) -> str:
         path.unlink()
     session.sparkContext.addFile(str(known))
     return name
-
-
-def _digest(file: Any) -> Any:
-    total = hashlib.sha256()
-    while block := file.read(2**20):
-        total.update(block)
-    return total
 
 
 @cache

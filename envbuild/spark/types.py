@@ -148,11 +148,12 @@ def _of_spec(spec: Any) -> str | None:
         inners = {str(name): _of_spec(below) for name, below in spec["properties"].items()}
         if not inners or any(inner is None for inner in inners.values()):
             return None
-        return f"struct<{','.join(f'{_quoted(name)}:{inner}' for name, inner in inners.items())}>"
+        return f"struct<{','.join(f'{quoted(name)}:{inner}' for name, inner in inners.items())}>"
     return _COLUMNS.get(str(kind))
 
 
-def _quoted(name: str) -> str:
+def quoted(name: str) -> str:
+    """A name in Spark's words, whatever stands in it."""
     return "`" + name.replace("`", "``") + "`"
 
 

@@ -68,7 +68,7 @@ def test_a_model_is_sent_and_built_from_the_nodes_own_index(
     with pytest.raises(Failed) as caught:
         doubled(on_cluster(), acting["arrow"], "model")
     assert "error[build-download-failed]" in caught.value.message
-    public = on_cluster(spark__executorEnv__ENVBUILD_INDEX_URL="https://pypi.org/simple")
+    public = on_cluster(spark__executorEnv__ENVBUILD_INDEX_URL="")
     assert doubled(public, acting["arrow"], "model") == [2.0 * x for x in range(400)]
     assert [len(node.environments()) for node in spark_cluster.nodes] == [1, 1]
 
