@@ -93,15 +93,7 @@ def measure(given: argparse.Namespace, folder: Path) -> None:
         taken = timed(lambda: drain(predicted(less, str(given.json.absolute()))))
         print(f"| json ({given.json.parent.name}) | {taken:.1f} | {given.rows / 10 / taken:,.0f} | | |", flush=True)
     if given.virtualenv:
-        import mlflow.pyfunc
-
-        began = time.perf_counter()
-        function = mlflow.pyfunc.spark_udf(session, str(given.model), result_type="long", env_manager="virtualenv")
-        struct = function(*frame.columns)
-        frame.limit(1).select(struct).collect()
-        first = time.perf_counter() - began
-        drain(frame.select(struct))
-        taken = time.perf_counter() - began
+        first, taken = restored(session, frame, str(given.model))
         print(f"| mlflow, virtualenv: first row {first:.1f} s | {taken:.1f} | {given.rows / taken:,.0f} | | |")
     session.stop()
 
@@ -125,6 +117,19 @@ def predicted(frame: Any, model: str) -> Any:
     import envbuild.spark
 
     return envbuild.spark.predict(frame, model, keep=[], result_type="bigint", ship="nothing")
+
+
+def restored(session: Any, frame: Any, model: str) -> tuple[float, float]:
+    """Seconds to the first row and to the last where MLflow makes the environment for it."""
+    import mlflow.pyfunc
+
+    began = time.perf_counter()
+    function = mlflow.pyfunc.spark_udf(session, model, result_type="long", env_manager="virtualenv")
+    struct = function(*frame.columns)
+    frame.limit(1).select(struct).collect()
+    first = time.perf_counter() - began
+    drain(frame.select(struct))
+    return first, time.perf_counter() - began
 
 
 def bare(model: str) -> Callable[[Iterator[Any]], Iterator[Any]]:

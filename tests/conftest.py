@@ -10,6 +10,7 @@ import sys
 import types
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +64,17 @@ _NEEDS = {
 }
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Report tests as not run whose needs are missing here; where CI=true they are run, and fail."""
+    """Sort cases into tiers, before pytest chooses by them; and report tests as not run whose needs are missing here.
+
+    Where CI=true the latter are run, and fail.
+    """
+    for _, cases in groupby(items, key=lambda item: item.nodeid.partition("[")[0]):
+        for at, item in enumerate(cases):
+            sampled = item.get_closest_marker("sampled")
+            if sampled is not None and at % sampled.args[0]:
+                item.add_marker(pytest.mark.slow)
     if os.environ.get("CI") == "true":
         return
     for item in items:

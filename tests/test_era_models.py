@@ -35,6 +35,7 @@ def test_the_23_models_of_the_five_eras_are_all_here() -> None:
     assert {path.parent.name for path in models() if path.name == "heart"} == set(ERAS)
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("model", _cases(default=True))
 def test_heart_of_each_era_gives_the_expected_answer(model: Path, shared_home: Path) -> None:
     _check(model, shared_home)

@@ -20,7 +20,7 @@ class Rows(Protocol):
         """How many there are."""
         ...
 
-    def part(self, start: int, stop: int) -> bytes:
+    def part(self, start: int, stop: int) -> bytes | memoryview:
         """Some of them as a request's payload."""
         ...
 
@@ -44,7 +44,7 @@ class Chunk:
     source: int
     """Its place in the plan."""
     content_type: str
-    payload: bytes
+    payload: bytes | memoryview
     position: int
     """Where the source goes on behind it: a place in its (unpacked) bytes, or a number of rows (Parquet)."""
     lines: int
@@ -119,7 +119,7 @@ class TableRows:
     def __len__(self) -> int:
         return int(self._table.num_rows)
 
-    def part(self, start: int, stop: int) -> bytes:
+    def part(self, start: int, stop: int) -> memoryview:
         """Some of them as a stream of Arrow IPC."""
         return ipc(self._table.slice(start, stop - start))
 
@@ -138,15 +138,24 @@ class TableRows:
         return dict(json.loads(self.raw(row, row + 1)))
 
 
-def ipc(table: Any) -> bytes:
+def ipc(table: Any) -> memoryview:
     """A table as a stream of Arrow IPC."""
     import pyarrow as pa
 
     table = table.replace_schema_metadata(_counted_anew(table.schema.metadata or {}, table.num_rows))
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
+    measured = pa.MockOutputStream()
+    _write(table, measured)
+    # As long as it will be: one that grows is copied again and again.
+    buffer = pa.allocate_buffer(measured.size())
+    _write(table, pa.FixedSizeBufferWriter(buffer))
+    return memoryview(buffer)
+
+
+def _write(table: Any, sink: Any) -> None:
+    import pyarrow as pa
+
+    with sink, pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
-    return bytes(memoryview(sink.getvalue()))
 
 
 def _counted_anew(metadata: dict[bytes, bytes], rows: int) -> dict[bytes, bytes]:

@@ -28,7 +28,7 @@ from envbuild.errors import (
 if TYPE_CHECKING:
     from envbuild.bridge import Prediction
 
-Ask = Callable[[bytes, str], "Prediction"]
+Ask = Callable[["bytes | memoryview", str], "Prediction"]
 # Not about the rows: no other row would fare better.
 _FATAL: Final = (CommandNotStarted, ConfinementUnavailable, ModelNotLoaded, ProtocolError, UsageError)
 # About a row, perhaps; whatever else ends a worker takes its whole chunk.
@@ -83,7 +83,7 @@ def predicted(chunk: Chunk, ask: Ask, on_error: OnError) -> tuple[Part, ...]:
         return _halved(chunk, ask, whole)
 
 
-def _asked(payload: bytes, chunk: Chunk, ask: Ask) -> Prediction:
+def _asked(payload: bytes | memoryview, chunk: Chunk, ask: Ask) -> Prediction:
     try:
         return ask(payload, chunk.content_type)
     except WorkerKilled:

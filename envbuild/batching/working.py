@@ -158,7 +158,7 @@ class _Work:
         form = self._plan.targets[self._target_of(chunk.source)].form
         accept = CSV if form == "csv" else JSON_LINES
 
-        def ask(payload: bytes, content_type: str) -> Prediction:
+        def ask(payload: bytes | memoryview, content_type: str) -> Prediction:
             if self._is_over():
                 raise UsageError("the batch is over")
             return self._pool.predict(payload, content_type, accept=accept, keep=self._options.keep)

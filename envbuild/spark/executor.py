@@ -26,6 +26,7 @@ from envbuild.progress import Step
 from envbuild.request import ARROW_STREAM
 from envbuild.settings import Settings
 from envbuild.spark.answers import Arranged, arranged, nothing
+from envbuild.spark.chunks import chunks_of
 from envbuild.spark.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class Partition:
         import pyarrow as pa
 
         before = 0
-        for batch in _cut(batches, self.recipe.chunk_rows):
+        for batch in chunks_of(batches, self.recipe.chunk_rows):
             parts = predicted(self.recipe, model_table(batch, self.inputs), before)
             kept = [batch.column(at) for at in range(self.kept)]
             for before_it, answer in joined(self.recipe, kept, parts):
@@ -105,12 +106,12 @@ def predicted(recipe: Recipe, table: Any, before: int) -> tuple[failing.Part, ..
         raise Failed(error, "") from None
 
 
-def _asked(pool: Pool, recipe: Recipe, payload: bytes, content_type: str) -> Prediction:
+def _asked(pool: Pool, recipe: Recipe, payload: bytes | memoryview, content_type: str) -> Prediction:
     answer = pool.predict(payload, content_type, accept=ARROW_STREAM)
     return arranged(answer, _rows_of(payload), recipe.result)
 
 
-def _rows_of(payload: bytes) -> int:
+def _rows_of(payload: bytes | memoryview) -> int:
     import pyarrow as pa
 
     with pa.ipc.open_stream(pa.py_buffer(payload)) as stream:
@@ -145,24 +146,6 @@ def joined(
         elif isinstance(part.answer, Arranged):
             count = len(part.answer.columns[0])
             yield [column.slice(part.start, count) for column in kept], part.answer.columns
-
-
-def _cut(batches: Iterator[Any], rows: int | None) -> Iterator[Any]:
-    """Batches of so many rows; as they come where nothing is said. One without rows is none."""
-    import pyarrow as pa
-
-    if rows is None:
-        yield from (batch for batch in batches if batch.num_rows)
-        return
-    waiting: list[Any] = []
-    for batch in batches:
-        waiting.append(batch)
-        while sum(one.num_rows for one in waiting) >= rows:
-            whole = pa.Table.from_batches(waiting).combine_chunks().to_batches()[0]
-            yield whole.slice(0, rows)
-            waiting = [whole.slice(rows)]
-    if any(one.num_rows for one in waiting):
-        yield pa.Table.from_batches(waiting).combine_chunks().to_batches()[0]
 
 
 # The models of this process

@@ -12,6 +12,7 @@ from envbuild.batching.result import OnError
 from envbuild.errors import UsageError
 from envbuild.progress import Report, silent
 from envbuild.spark import types
+from envbuild.spark.chunks import rows_of
 from envbuild.spark.columns import Chosen, chosen
 from envbuild.spark.executor import Partition, model_table
 from envbuild.spark.recipe import Recipe, Ship, key_of
@@ -51,8 +52,8 @@ def predict(
         that name, where otherwise each is a column.
     :param on_error: what becomes of a row that fails: the job stops and says which, the row is left out, or the answer is
         null.
-    :param chunk_rows: how many rows are predicted at once; by default as many as Spark hands over
-        (``spark.sql.execution.arrow.maxRecordsPerBatch``).
+    :param chunk_rows: how many rows are predicted at once; by default what
+        ``spark.sql.execution.arrow.maxRecordsPerBatch`` says where somebody has set it, else as many as come to 4 MiB.
     :param ship: ``nothing``: executors have the driver's store and model at the same paths; ``model``: the model is sent,
         and each node builds the environment of the driver's lock from its index; ``bundle``: all of it is sent, and nodes
         need no network; ``auto``: nothing on a local master, else a bundle.
@@ -124,7 +125,7 @@ def recipe_of(session: Any, told: Shipped, answer: Answer, on_error: OnError, ch
         result=answer.result(str(session.conf.get("spark.sql.session.timeZone"))),
         settings=running,
         on_error=on_error,
-        chunk_rows=chunk_rows,
+        chunk_rows=chunk_rows or rows_of(session),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from envbuild.errors import InputMismatch, UsageError
 from envbuild.spark import types
-from envbuild.spark.answers import nothing
+from envbuild.spark.chunks import chunks_of
 from envbuild.spark.columns import input_names
 from envbuild.spark.executor import Failed, joined, predicted, renamed, structs
 from envbuild.spark.frames import recipe_of
@@ -108,20 +108,15 @@ def _function(recipe: Recipe, names: tuple[str, ...], required: tuple[str, ...],
         import pyarrow as pa
 
         def of_arrays(batches: Iterator[Any]) -> Iterator[Any]:
-            before = 0
-            for batch in batches:
-                yield asked.of_array(batch, before)
-                before += len(batch)
+            yield from asked.answers(map(_columns_of, batches))
 
         return functions.arrow_udf(_hinted(of_arrays, pa.Array, pa.Array), kind)
 
     import pandas as pd
 
     def of_series(batches: Iterator[Any]) -> Iterator[Any]:
-        before = 0
-        for batch in batches:
-            yield asked.of_pandas(batch, before, is_struct=is_struct)
-            before += len(batch)
+        for answer in asked.answers(map(_columns_of_pandas, batches)):
+            yield _as_pandas(answer) if is_struct else answer.to_pandas(**_AS_THEY_ARE)
 
     return functions.pandas_udf(_hinted(of_series, pd.Series, pd.DataFrame if is_struct else pd.Series), kind)
 
@@ -140,38 +135,18 @@ class _Asked:
         self._names = names
         self._required = required
 
-    def of_array(self, array: Any, before: int) -> Any:
-        """The answer to an array: a struct's fields are the model's columns.
+    def answers(self, batches: Iterator[Any]) -> Iterator[Any]:
+        """The answers to batches of the model's columns, as many rows as these."""
+        before = 0
+        for batch in chunks_of(batches, self._recipe.chunk_rows):
+            yield self._answered(batch, before)
+            before += batch.num_rows
 
-        :param before: how many rows the task has had before.
-        """
+    def _answered(self, batch: Any, before: int) -> Any:
         import pyarrow as pa
 
-        if pa.types.is_struct(array.type):
-            table = pa.table(array.flatten(), names=[field.name for field in array.type])
-        else:
-            table = pa.table({"0": array})
-        return self._answered(_on_the_wall(table), before)
-
-    def of_pandas(self, data: Any, before: int, *, is_struct: bool) -> Any:
-        """The answer to a Series, or to a struct's DataFrame; as pandas has it, without a loss."""
-        import pyarrow as pa
-
-        columns = {str(name): data[name] for name in data.columns} if hasattr(data, "columns") else {"0": data}
-        table = pa.table({name: pa.Array.from_pandas(column) for name, column in columns.items()})
-        found = self._answered(table, before)
-        if not is_struct:
-            return found.to_pandas(**_AS_THEY_ARE)
-        names = [name for name, _ in self._recipe.result.fields]
-        return pa.table(found.flatten(), names=names).to_pandas(**_AS_THEY_ARE)
-
-    def _answered(self, table: Any, before: int) -> Any:
-        import pyarrow as pa
-
-        if not table.num_rows:
-            return self._joined(nothing(0, self._recipe.result))
         try:
-            known = renamed(table, self._names, self._required)
+            known = renamed(pa.Table.from_batches([batch]), self._names, self._required)
         except InputMismatch as error:
             raise Failed(error, "") from None
         parts = predicted(self._recipe, known, before)
@@ -181,11 +156,36 @@ class _Asked:
         return columns[0] if self._recipe.result.single else structs(columns, self._recipe)
 
 
-def _on_the_wall(table: Any) -> Any:
+def _columns_of(array: Any) -> Any:
+    """An array's columns: a struct's fields are the model's columns by their names."""
+    import pyarrow as pa
+
+    if not pa.types.is_struct(array.type):
+        return pa.RecordBatch.from_arrays([_on_the_wall(array)], names=["0"])
+    columns = [_on_the_wall(column) for column in array.flatten()]
+    return pa.RecordBatch.from_arrays(columns, names=[field.name for field in array.type])
+
+
+def _columns_of_pandas(data: Any) -> Any:
+    """The columns of a Series, or of a struct's DataFrame; as pandas has them, without a loss."""
+    import pyarrow as pa
+
+    columns = {str(name): data[name] for name in data.columns} if hasattr(data, "columns") else {"0": data}
+    return pa.RecordBatch.from_pydict({name: pa.Array.from_pandas(column) for name, column in columns.items()})
+
+
+def _as_pandas(structs: Any) -> Any:
+    """An array of structs as a DataFrame."""
+    import pyarrow as pa
+
+    names = [field.name for field in structs.type]
+    return pa.table(structs.flatten(), names=names).to_pandas(**_AS_THEY_ARE)
+
+
+def _on_the_wall(array: Any) -> Any:
     """Moments as the session's wall clock shows them."""
     import pyarrow as pa
 
-    for at, field in enumerate(table.schema):
-        if pa.types.is_timestamp(field.type) and field.type.tz is not None:
-            table = table.set_column(at, field.name, pa.compute.local_timestamp(table.column(at)))
-    return table
+    if pa.types.is_timestamp(array.type) and array.type.tz is not None:
+        return pa.compute.local_timestamp(array)
+    return array

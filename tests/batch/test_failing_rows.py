@@ -114,6 +114,7 @@ def test_text_that_is_no_utf_8_is_one_bad_row(acting: Acting) -> None:
     assert (acting.here / "out.skipped.csv").read_bytes() == b"id,x\n17,\xff\n"
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     ("act", "kind", "options"),
     [

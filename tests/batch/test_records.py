@@ -41,6 +41,7 @@ def rows_of(data: bytes) -> list[list[str]]:
         return []
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None, derandomize=True)
 @example(['"', "a", '"', '"', "\n", '"'])
 @example(["x", '"', "\n", "y", '"', "\n"])

@@ -77,6 +77,7 @@ def killed_and_resumed(acting: Acting, source: Path, kills: int, *words: str) ->
     assert start(acting, source, *words, *resume, pause="0").wait() == 0
 
 
+@pytest.mark.slow
 def test_a_batch_that_is_killed_four_times_writes_what_an_uninterrupted_one_does(acting: Acting) -> None:
     # Long enough that what is written goes on to the file before it is noted.
     bad = {3, 999, 1000, 2500}

@@ -85,6 +85,7 @@ def test_with_a_signature_a_table_reaches_the_model_the_same_by_arrow_by_columns
     same(said(lambda: parser.parse(bytes(asked.payload), asked.content_type)), by_rows)
 
 
+@pytest.mark.slow
 @QUIET
 @given(tables(), KNOWN | st.none())
 @example(pd.DataFrame({"a": [2**31]}), {"a": "integer"})

@@ -217,6 +217,7 @@ def _runs(argv: list[str]) -> bool:
     return subprocess.run(argv, capture_output=True, check=False).returncode == 0
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("means", confinement.MEANS)
 def test_a_user_without_any_right_can_confine_and_limit(nobodys: Path, listening: int, means: str) -> None:
     python, own = next(_pythons()), nobodys / "own"
@@ -256,6 +257,7 @@ HANG = (
 )
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("options", [{}, {"max_memory": 2**30}, CONFINED, {"max_memory": 2**30, **CONFINED}])
 @pytest.mark.parametrize("means", confinement.MEANS)
 def test_a_host_that_is_killed_leaves_nothing_behind(tmp_path: Path, options: dict[str, Any], means: str) -> None:

@@ -128,6 +128,7 @@ def test_an_older_host_is_refused_and_refuses(
         younger.wait_loaded()
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -253,6 +253,7 @@ def test_a_load_that_takes_too_long(make_model: MakeModel) -> None:
     assert is_gone(worker.pid)
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     ("source", "says"),
     [

@@ -35,6 +35,7 @@ def spoil(path: Path, place: int, chance: random.Random) -> None:
     path.write_bytes(content)
 
 
+@pytest.mark.slow
 def test_a_byte_that_is_another_is_seen_wherever_it_is(made: Made, copy: Path) -> None:
     whole, chance = made.bundle.read_bytes(), random.Random(SEED)
     check(copy)

@@ -16,6 +16,7 @@ from made import ANSWER, CANARY, NO_NETWORK, USER, Made, answer_of, code_of, off
 import envbuild
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     "words",
     [

@@ -97,6 +97,7 @@ KEYS = {
 }
 
 
+@pytest.mark.slow
 def test_every_command_answers_with_its_keys(call: Call, tiny: MakeTiny) -> None:
     model = tiny()
     rows = model.path.parent / "rows.jsonl"

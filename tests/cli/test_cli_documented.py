@@ -182,6 +182,7 @@ ENTRIES = {
 BARE = ("envs list", "envs gc", "workers list")
 
 
+@pytest.mark.sampled(3)
 # An image needs a daemon and a server does not end: tests/images and tests/server hold their examples against the code.
 @pytest.mark.parametrize("command", [*(name for name in COMMANDS if name not in ("image", "serve")), "error"])
 def test_json_examples(call: Call, tiny: MakeTiny, command: str) -> None:

@@ -71,6 +71,7 @@ BAD: list[tuple[str, dict[str, str], list[str], int, str, str]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("files", "arguments", "exit_code", "code", "words"), [case[1:] for case in BAD], ids=[case[0] for case in BAD]
 )

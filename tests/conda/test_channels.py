@@ -216,6 +216,7 @@ def lock_up(server: ChannelServer, how: str) -> str:
     return f"http://{user}{server.host}/{path}"
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("how", ["login", "token", "login and token"])
 @pytest.mark.parametrize("said_by", ["model", "mirror", "spec"])
 def test_a_login_reaches_the_channel_and_is_written_nowhere(
@@ -259,6 +260,7 @@ def test_who_has_no_login_is_told_how_to_give_one(private: ChannelServer, room: 
         assert "https://USER:PASSWORD@host/channel" in str(caught.value.hint)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("how", ["login", "token", "login and token"])
 def test_a_refused_login_is_in_no_message(private: ChannelServer, room: Room, tmp_path: Path, how: str) -> None:
     url = lock_up(private, how)

@@ -96,6 +96,7 @@ def test_a_channel_that_is_no_folder_is_said(room: Room, tmp_path: Path) -> None
     assert "No such file" in error.message
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize(
     "content",
     [
@@ -118,6 +119,7 @@ def test_a_channel_that_says_nonsense_is_said(
     assert room.solve("name", channels=[served_channel.url("own")])
 
 
+@pytest.mark.slow
 def test_an_answer_that_breaks_off_is_said(own: Channel, served_channel: ChannelServer, room: Room) -> None:
     served_channel.cut = ZST
     print(failed(room, IndexUnreachable, served_channel.url("own")))
@@ -168,6 +170,7 @@ def corrupt(channel: Channel, how: str) -> bytes:
 HOW = ("changed", "cut", "page", "empty", "another")
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("how", HOW)
 @pytest.mark.parametrize("by", ["file", "http"])
 def test_a_package_that_is_not_the_locked_one_is_refused(
@@ -216,6 +219,7 @@ def test_a_lock_is_held_to_its_hash_whatever_the_cache_has(
     assert (prefix / "share" / "name.txt").read_text() == "another one\n"
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("by", ["file", "http", "closed"])
 def test_a_package_that_is_gone_is_said(
     own: Channel, served_channel: ChannelServer, room: Room, tmp_path: Path, by: str
@@ -231,6 +235,7 @@ def test_a_package_that_is_gone_is_said(
     assert caught.value.hint
 
 
+@pytest.mark.slow
 def test_a_download_that_breaks_off_is_said_and_the_next_try_succeeds(
     own: Channel, served_channel: ChannelServer, room: Room, tmp_path: Path
 ) -> None:
@@ -413,6 +418,7 @@ def content(packages: Sequence[CondaPackage]) -> bytes:
     return json.dumps(to_table(half), default=lambda moment: None).encode()
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("kilobytes", [64, 256, 512, 800, 1100])
 def test_a_full_disk_is_said(own: Channel, room: Room, kilobytes: int) -> None:
     """Full when the package is fetched, when it is unpacked, when it is copied."""
@@ -444,6 +450,7 @@ def present(cache: Path, meta: Path) -> int:
     return len({*cache.glob("*many-*[0-9]"), *cache.glob(".many-*"), *meta.glob("many-*.json")})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", ["file", "http"])
 def test_an_install_that_is_killed_at_any_moment_is_made_up_for_by_the_next_one(
     own_channel: Channel, served_channel: ChannelServer, room: Room, tmp_path: Path, by: str

@@ -48,6 +48,7 @@ def failed(done: CompletedProcess[str], exit_code: int, code: str, *words: str) 
         assert word in done.stderr
 
 
+@pytest.mark.slow
 def test_the_text_is_printed_or_written_and_the_same_each_time(run: Run, model: Path, tmp_path: Path) -> None:
     printed = run("lock", model)
     assert printed.returncode == 0, printed.stderr
@@ -108,6 +109,7 @@ def test_a_lock_beside_the_model_is_used_and_one_by_name_too(run: Run, model: Pa
     assert locked(run, model, "--lock", named)["lock_hash"] == made["lock_hash"]
 
 
+@pytest.mark.slow
 def test_of_two_locks_beside_the_model_the_one_of_the_environment_that_is_wanted_counts(run: Run, model: Path) -> None:
     of_channels, of_index = model / "conda-lock.yml", model / "pylock.toml"
     locked(run, model, "-o", of_channels)
@@ -129,6 +131,7 @@ def test_a_lock_with_conda_packages_is_no_lock_where_none_are_wanted(run: Run, m
     failed(done, 4, "lock-stale", "it has conda packages, and --conda-packages map takes none")
 
 
+@pytest.mark.slow
 def test_a_lock_that_conda_yaml_has_outgrown_is_said(run: Run, model: Path) -> None:
     path = model / "conda-lock.yml"
     made = locked(run, model, "-o", path)

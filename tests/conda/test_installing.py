@@ -61,6 +61,7 @@ def files_in(folder: Path) -> Iterator[Path]:
     return (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("mode", MODES)
 def test_files_are_shared_with_the_cache_as_the_setting_says(
     tiny: Channel, room: Room, tmp_path: Path, mode: str
@@ -110,6 +111,7 @@ def test_the_prefix_says_what_it_is_of(tiny: Channel, room: Room, tmp_path: Path
 _LONGEST = 250
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", ["short", "with a space", "long"])
 def test_entry_points_run_wherever_the_prefix_lies(channels: Channels, room: Room, tmp_path: Path, name: str) -> None:
     """A kernel reads no more than 255 bytes of a script's first line, and knows no spaces in it."""
@@ -169,6 +171,7 @@ def test_packages_of_one_name_from_two_channels_are_told_apart(
     assert (tmp_path / "0" / "share" / "whose.txt").read_text() == "a"
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("file", ["share/placed.txt", "lib/placed.bin", "info/paths.json", "info/index.json"])
 @pytest.mark.parametrize("how", ["gone", "cut", "changed"])
 def test_a_package_that_is_damaged_in_the_cache_is_fetched_anew(

@@ -32,6 +32,7 @@ def full_channel(own_channel: Channel) -> Channel:
     return own_channel.add(*one, *builds)
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize(
     ("spec", "version", "build"),
     [

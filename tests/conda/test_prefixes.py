@@ -98,6 +98,7 @@ def test_a_model_sees_what_its_packages_and_its_conda_yaml_set(kit: Kit, own_cha
     assert done.stdout == f"{prefix}/share/activated a b\n"
 
 
+@pytest.mark.slow
 def test_what_solves_its_conda_packages_installs_them(
     kit: Kit, own_channel: Channel, model_of: Of, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -145,6 +146,7 @@ def test_other_variables_are_another_environment(kit: Kit, own_channel: Channel,
     assert len(hashes) == 3
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("link_mode", ["hardlink", "copy"])
 def test_what_pip_brings_over_a_conda_file_leaves_the_cache_and_other_prefixes_alone(
     kit: Kit, own_channel: Channel, model_of: Of, link_mode: LinkMode
@@ -172,6 +174,7 @@ def test_what_pip_brings_over_a_conda_file_leaves_the_cache_and_other_prefixes_a
     assert program.samefile(cached[0]) == (link_mode == "hardlink")
 
 
+@pytest.mark.slow
 def test_what_was_changed_afterwards_is_found_and_built_again(kit: Kit, own_channel: Channel, model_of: Of) -> None:
     own_channel.add(tiny_packages.PLACED)
     model = model_of("placed")
@@ -203,6 +206,7 @@ def test_a_package_that_the_channel_has_changed_is_not_installed(kit: Kit, own_c
     assert not list(Store(kit.settings()).root.glob(f"environments/{locked.lock.hash}/*"))
 
 
+@pytest.mark.slow
 def test_what_is_damaged_in_the_cache_is_fetched_anew(kit: Kit, own_channel: Channel, model_of: Of) -> None:
     own_channel.add(tiny_packages.PLACED, tiny_packages.LINKED)
     kit.more["link_mode"] = "copy"
@@ -216,6 +220,7 @@ def test_what_is_damaged_in_the_cache_is_fetched_anew(kit: Kit, own_channel: Cha
     assert findings(place) == []
 
 
+@pytest.mark.slow
 def test_the_caches_of_conda_packages_are_counted_and_cleaned(kit: Kit, model_of: Of, own_channel: Channel) -> None:
     own_channel.add(tiny_packages.LINKED)
     place = kit.build(model_of("linked")).environment.path
@@ -227,6 +232,7 @@ def test_the_caches_of_conda_packages_are_counted_and_cleaned(kit: Kit, model_of
     assert findings(place) == []
 
 
+@pytest.mark.slow
 def test_scripts_of_packages_are_run_where_the_deployer_lets_them_and_the_lock_says_so(
     kit: Kit, own_channel: Channel, model_of: Of
 ) -> None:
@@ -279,6 +285,7 @@ def test_a_model_s_own_channel_needs_the_deployer_s_leave(
     assert theirs.conda.version_of("linked") == "1.0"
 
 
+@pytest.mark.slow
 def test_a_login_is_taken_from_netrc(
     kit: Kit,
     served_channel: ChannelServer,
@@ -340,6 +347,7 @@ def test_no_repair_takes_another_python_than_conda_s(kit: Kit, own_channel: Chan
         kit.lock(model_of("six", name="other", pip=["of-39==1.0"]))
 
 
+@pytest.mark.slow
 def test_a_python_that_calls_itself_managed_by_others_is_filled_all_the_same(
     kit: Kit, own_channel: Channel, model_of: Of
 ) -> None:
@@ -407,6 +415,7 @@ def test_a_platform_that_conda_does_not_know_is_said(kit: Kit, own_channel: Chan
     assert "--conda-packages map" in (caught.value.hint or "")
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("version", ["3.8", "3.8.18"])
 def test_conda_s_channel_is_a_source_of_pythons(
     kit: Kit, channels: Channels, make_model: MakeModel, version: str

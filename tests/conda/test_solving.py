@@ -160,6 +160,7 @@ def tangled(tiny: Channel) -> Channel:
     )
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     ("specs", "heart"),
     [

@@ -31,6 +31,7 @@ def _held(known: list[Documented], done: list[Compared]) -> None:
         assert compared.verdict in (SAME, "same refusal", one.differs), str(compared)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("era", EVERY_ERA)
 def test_documented_bodies_of_today_get_the_eras_own_answer(era: str, sides_of: Callable[[str], Sides]) -> None:
     known = _known(TODAY, era)
@@ -71,6 +72,7 @@ def test_answers_of_a_plain_model_of_1_have_the_numbers_and_structure_of_its_own
         assert theirs.answer == ours.answer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("era", EVERY_ERA)
 def test_the_bridge_itself_gives_what_its_code_gives_many_models_in_one_process(
     era: str, sides_of: Callable[[str], Sides], python_of_era: Callable[[str], Path]

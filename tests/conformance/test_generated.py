@@ -54,6 +54,7 @@ def _run(sides: Sides, against: str, examples: int, start: int, *, strict: bool)
     return generated(strategies.batches(knows, SIZE), compared, examples=examples, start=start, strict=strict)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("era", QUICK)
 def test_generated_bodies_get_the_eras_own_answer(era: str, sides_of: Callable[[str], Sides]) -> None:
     counted = _run(sides_of(era), "pyfunc", 120, SEED, strict=True)
@@ -61,14 +62,17 @@ def test_generated_bodies_get_the_eras_own_answer(era: str, sides_of: Callable[[
     assert counted.verdicts[REFUSED] > 200
 
 
+@pytest.mark.slow
 def test_generated_bodies_of_1_get_the_answer_of_its_own_server(sides_of: Callable[[str], Sides]) -> None:
     assert _run(sides_of("1.30"), "server", 120, SEED, strict=True).verdicts[SAME] > 200
 
 
+@pytest.mark.slow
 def test_without_mlflow_our_own_enforcing_gives_the_answer_of_mlflow_3(sides_of: Callable[[str], Sides]) -> None:
     assert _run(sides_of(TODAY), "direct", 120, SEED, strict=True).verdicts[SAME] > 200
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("era", QUICK)
 def test_where_a_direct_load_is_taken_our_own_enforcing_gives_the_eras_answer(
     era: str, sides_of: Callable[[str], Sides]

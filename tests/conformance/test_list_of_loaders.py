@@ -39,6 +39,7 @@ def test_the_page_has_the_list_as_it_is() -> None:
     assert table(LISTED) in (REPO / "docs" / "loaders.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     "model",
     [
@@ -56,6 +57,7 @@ def test_a_model_of_an_era_is_loaded_directly_and_answers_as_with_mlflow(model: 
     assert answers["auto"][1] == answers["mlflow"][1]
 
 
+@pytest.mark.slow
 def test_a_model_that_is_not_on_the_list_is_loaded_by_mlflow(shared_home: Path) -> None:
     path = REPO / "tests" / "models" / "py38_mlflow2_1" / "tensor"
     said, _ = _answer(path, path.with_name("tensor.input.json").read_bytes(), shared_home)

@@ -146,6 +146,7 @@ def holding(folder: Path, but: Path) -> list[Path]:
     return [path for path in files for content in (path.read_bytes(),) if any(f.encode() in content for f in FORMS)]
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("how", WAYS)
 def test_a_login_works_and_the_password_is_nowhere(
     how: str, home: Path, make_model: MakeModel, real: str, bin_: Path, secrets: Path, tmp_path: Path

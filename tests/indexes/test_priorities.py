@@ -130,6 +130,7 @@ def test_a_page_of_a_models_that_is_gone_is_left_out(either: Kit, make_model: Ma
 # Indexes of the model's
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "option", ["--extra-index-url", pytest.param("--index-url", marks=pytest.mark.slow), "--find-links"]
 )
@@ -180,6 +181,7 @@ def pytorch(make_index: MakeIndex, monkeypatch: pytest.MonkeyPatch) -> LocalInde
     return index
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("line", ["torch==1.13.0+cu117", "torch==1.13.0"])
 def test_a_build_on_a_known_projects_own_index_is_had_and_replaces_nothing_else(
     either: Kit, make_model: MakeModel, private: LocalIndex, pytorch: LocalIndex, line: str

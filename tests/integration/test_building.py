@@ -77,6 +77,7 @@ if "bdist_wheel" in sys.argv:
 """
 
 
+@pytest.mark.slow
 def test_an_sdist_that_imports_what_it_does_not_say_is_built_among_the_packages_of_the_environment(
     kit: Kit, make_model: MakeModel, build_tools: tuple[File, ...]
 ) -> None:
@@ -125,6 +126,7 @@ def _spoil(how: str, environment: Path) -> None:
         environment.write_text("not a directory")
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     "how",
     [
@@ -177,6 +179,7 @@ def test_four_at_once_build_once_and_are_all_right(kit: Kit, alpha: Path, tmp_pa
     assert run_python(Path(results[0]["path"]), "import alpha; print(alpha.version)") == "1.0"
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_the_next_build_is_right(
     kit: Kit, make_model: MakeModel, build_tools: tuple[File, ...]
 ) -> None:
@@ -275,6 +278,7 @@ def test_sdists_are_built_with_their_locked_build_requirements(kit: Kit, make_mo
     assert run_python(built.environment.path, "import alpha; print(alpha.version)") == "1.0"
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("kind", ["wheel", "sdist", "backend"])
 def test_a_file_that_is_not_the_locked_one_is_refused(kit: Kit, make_model: MakeModel, kind: str) -> None:
     tiny, other = backend(), wheel("tiny-backend", "1.0", modules={"tiny_backend.py": "evil = True\n"})
@@ -312,6 +316,7 @@ def test_a_locked_file_that_is_gone_is_said(kit: Kit, alpha: Path) -> None:
         pipeline.build(locked, kit.settings())
 
 
+@pytest.mark.slow
 def test_an_index_that_is_gone_is_a_download_that_failed(kit: Kit, alpha: Path) -> None:
     locked, settings = kit.lock(alpha), kit.settings()
     shutil.rmtree(kit.home / "uv")

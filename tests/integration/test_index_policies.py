@@ -20,6 +20,7 @@ from envbuild.errors import EnvbuildError, Unresolvable
 MakeModel = Callable[..., Path]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(("policy", "found"), [("known", False), ("allow", True), ("deny", False)])
 @pytest.mark.parametrize("option", ["--extra-index-url", "--index-url", "--find-links"])
 def test_an_index_that_a_model_names_counts_by_policy(
@@ -108,6 +109,7 @@ with open("alpha.py", "w") as file:
 """
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("how", ["url", "netrc"])
 def test_a_login_works_and_the_password_is_nowhere_to_be_found(
     kit: Kit, make_model: MakeModel, tmp_path: Path, build_tools: tuple[File, ...], how: str
@@ -145,6 +147,7 @@ def secrets_below(folder: Path) -> list[Path]:
     return found
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("how", ["url", "netrc"])
 def test_no_process_shows_the_password_while_uv_waits_for_the_index(
     kit: Kit, make_model: MakeModel, tmp_path: Path, how: str
@@ -191,6 +194,7 @@ def process_text(pid: int) -> str:
     return ""
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     "failing", ["wrong password", "server error", "no such package", "gone"], ids=lambda text: text.replace(" ", "-")
 )

@@ -84,6 +84,7 @@ def test_a_directory_with_a_setup_py_is_built_without_writing_there(
     assert listing(model) == before
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("kind", ["wheel", "directory"])
 def test_what_was_changed_after_locking_is_refused(kit: Kit, make_model: MakeModel, kind: str) -> None:
     kit.index.add(backend())
@@ -144,6 +145,7 @@ def commit(work: Path) -> str:
     return git(work, "rev-parse", "HEAD")
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("written", ["alpha @ {}@main", "{}@main", "-e {}@main#egg=alpha"])
 def test_a_git_requirement_is_locked_by_its_commit_and_built_from_it(
     kit: Kit, make_model: MakeModel, repository: tuple[Path, str], written: str

@@ -110,6 +110,7 @@ SAFE: dict[str, tuple[str, list[File], list[str], dict[str, str]]] = {
 }
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("case", SAFE)
 def test_a_safe_rule_mends_what_fails_without_it_and_the_lock_says_so(
     kit: Kit, make_model: MakeModel, case: str
@@ -131,6 +132,7 @@ def test_a_safe_rule_mends_what_fails_without_it_and_the_lock_says_so(
 OLD_NUMBA, NEW_NUMBA = wheel("numba", "0.53.1", requires=["numpy"]), wheel("numba", "0.56.4", requires=["numpy<1.24"])
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     ("numbas", "asked", "found", "is_mended"),
     [
@@ -195,6 +197,7 @@ CONSENT: dict[str, tuple[list[File], list[str], dict[str, str]]] = {
 }
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("rule", CONSENT)
 def test_a_rule_that_changes_a_pin_needs_consent_and_the_failure_says_which(
     kit: Kit, make_model: MakeModel, rule: str
@@ -294,6 +297,7 @@ def test_a_compiled_package_comes_as_an_older_wheel_before_a_newer_sdist(kit: Ki
     assert [(package.version, package.kind) for package in newest.lock.packages] == [("2.0", "sdist")]
 
 
+@pytest.mark.slow
 def test_an_sdist_that_does_not_say_what_it_is_built_with_is_locked_and_built(
     kit: Kit, make_model: MakeModel, build_tools: tuple[File, ...], tmp_path: Path
 ) -> None:
@@ -320,6 +324,7 @@ def test_an_sdist_that_does_not_say_what_it_is_built_with_is_locked_and_built(
     assert "No module named 'helper'" in "\n".join(failure.value.details)
 
 
+@pytest.mark.slow
 def test_a_models_index_that_is_there_no_more_is_left_out_and_the_rest_built(kit: Kit, make_model: MakeModel) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -306,6 +306,7 @@ def test_resolving_has_a_time_limit(kit: Kit, make_model: MakeModel) -> None:
         kit.lock(make_model(pip=["alpha"]), lock_timeout=0.5)
 
 
+@pytest.mark.slow
 def test_an_index_that_is_not_there_is_unreachable(kit: Kit, make_model: MakeModel) -> None:
     url = kit.index.url
     kit.index.close()
@@ -321,6 +322,7 @@ def test_an_index_that_is_not_there_is_unreachable_when_a_date_is_asked_of_it(ki
         kit.lock(make_model(pip=["alpha==1.0"], created=None), index_url=url)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("status", [401, 403, 500])
 def test_an_index_that_refuses_us_is_unreachable(kit: Kit, make_model: MakeModel, status: int) -> None:
     kit.index.add(wheel("alpha", "1.0")).status = status
@@ -404,6 +406,7 @@ def _key_changes() -> dict[str, Callable[[Path, LocalIndex], dict[str, object]]]
     }
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("what", _key_changes())
 def test_a_lock_is_kept_until_something_that_went_into_it_changes(
     kit: Kit, make_model: MakeModel, make_index: Callable[[], LocalIndex], what: str
@@ -474,6 +477,7 @@ def test_a_pyproject_without_backend_is_built_by_setuptools(
     assert sorted(p.name for p in build.packages) == ["setuptools", "wheel"]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("named", ["linux/arm64", "linux-aarch64", "manylinux_2_28_aarch64"])
 def test_a_model_is_locked_for_another_machine(kit: Kit, make_model: MakeModel, tmp_path: Path, named: str) -> None:
     tags = ("cp38-cp38-manylinux_2_28_aarch64", "cp38-cp38-manylinux_2_17_x86_64")

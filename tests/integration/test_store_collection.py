@@ -62,6 +62,7 @@ def there(kit: Kit) -> set[str]:
     return {Path(one.models[0]).name for one in upkeep(kit).listed()}
 
 
+@pytest.mark.slow
 def test_the_least_recently_used_goes_first(kit: Kit, models: dict[str, Path]) -> None:
     for number, name in enumerate(NAMES):
         build(kit, models[name], used=1000 - number)
@@ -195,6 +196,7 @@ def test_sizes_are_honest_about_links(kit: Kit, models: dict[str, Path]) -> None
     assert known.findings(one) == []
 
 
+@pytest.mark.slow
 def test_the_caches_are_left_while_a_build_uses_them(kit: Kit, models: dict[str, Path]) -> None:
     build(kit, models["alpha"])
     kit.lock(models["beta"])
@@ -214,6 +216,7 @@ def test_the_caches_are_left_while_a_build_uses_them(kit: Kit, models: dict[str,
     assert child.wait(60) == 0
 
 
+@pytest.mark.slow
 def test_an_environment_that_is_built_again_stays_for_those_who_are_in_it(kit: Kit, models: dict[str, Path]) -> None:
     """Its interpreter went away, say: a new one takes its place, and what a worker has open is removed after it."""
     held = kit.build(models["alpha"])
@@ -317,6 +320,7 @@ def test_envs_list_show_pin_and_rm(kit: Kit, models: dict[str, Path]) -> None:
     assert (unknown.returncode, "error[usage]" in unknown.stderr) == (2, True)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("words", "says"),
     [

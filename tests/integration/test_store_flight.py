@@ -99,6 +99,7 @@ def test_who_waits_sees_how_far_it_is(kit: Kit, alpha: Path) -> None:
     first.communicate()
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("kind", ["lock", "build"])
 def test_if_the_builder_dies_one_who_waits_takes_over(kit: Kit, alpha: Path, kind: str) -> None:
     if kind == "build":

@@ -119,6 +119,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], tuple[str, str]]] = {
 }
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("how", DAMAGES)
 def test_damage_is_found_named_and_repaired(kit: Kit, alpha: Path, how: str) -> None:
     damage, found = DAMAGES[how]
@@ -231,6 +232,7 @@ def test_byte_code_that_a_wheel_brings_gives_way_to_ours(kit: Kit, make_model: M
     assert [finding.what for finding in findings(kit, place)] == [f"{SITE}/__pycache__/alpha.cpython-38.pyc"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("same", [True, False])
 def test_wheels_that_hold_one_file_do_not_spoil_each_other(kit: Kit, make_model: MakeModel, same: bool) -> None:
     """Byte code belongs to the bytes that are there, and is kept for no wheel that has others."""
@@ -252,6 +254,7 @@ def test_wheels_that_hold_one_file_do_not_spoil_each_other(kit: Kit, make_model:
 # Byte code
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("python", ["3.6", "3.8", "3.10"])
 def test_byte_code_is_compiled_once_and_used(kit: Kit, make_model: MakeModel, python: str) -> None:
     kit.index.add(wheel("alpha", "1.0"), wheel("beta", "1.0"), wheel("tested", "1.0", modules={"t/tests/x.py": ""}))
@@ -340,6 +343,7 @@ def _load_pyfunc(path):
 AS_IN_A_CONTAINER = ("setpriv", "--bounding-set=-dac_read_search")
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("who", ["root", "nobody", "root in a container"])
 def test_a_model_that_writes_into_its_own_packages_changes_no_other_environment(
     tmp_path: Path, kit: Kit, make_model: MakeModel, who: str
@@ -388,6 +392,7 @@ def test_a_model_that_writes_into_its_own_packages_changes_no_other_environment(
     assert run_python(Path(str(call("build", third)["path"])), "import alpha; print(alpha.version)") == "1.0"
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("mode", ["hardlink", "copy", "clone"])
 def test_link_modes(kit: Kit, make_model: MakeModel, mode: str) -> None:
     kit.index.add(wheel("alpha", "1.0"), wheel("beta", "1.0"))
@@ -404,6 +409,7 @@ def test_link_modes(kit: Kit, make_model: MakeModel, mode: str) -> None:
 # The interpreter
 
 
+@pytest.mark.slow
 def test_an_interpreter_that_is_gone_or_another_means_another_build(
     kit: Kit, make_model: MakeModel, tmp_path: Path
 ) -> None:

@@ -113,6 +113,7 @@ def test_the_steps_of_a_lock_and_a_build(kit: Kit, model: Path) -> None:
 NUMBERED = [(name, BUILD_STEPS[: index + 1].count(name)) for index, name in enumerate(BUILD_STEPS)]
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(("name", "nth"), NUMBERED, ids=[f"{name} {nth}" for name, nth in NUMBERED])
 def test_killed_at_a_step_of_a_lock_and_a_build(kit: Kit, model: Path, name: str, nth: int) -> None:
     child = start(kit, name, nth, "build", model)
@@ -124,6 +125,7 @@ def test_killed_at_a_step_of_a_lock_and_a_build(kit: Kit, model: Path, name: str
 COLLECTION_STEPS = ["environment taken", "renamed away", "removed", "cache cleaned"]
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", COLLECTION_STEPS)
 def test_killed_at_a_step_of_a_collection(kit: Kit, model: Path, name: str) -> None:
     right_again(kit, model)

@@ -48,6 +48,7 @@ def envbuild(*words: str | Path) -> list[str]:
     return [sys.executable, "-m", "envbuild", *map(str, words), "--json"]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("megabytes", [1, 4, 9, 14, 19, 24])
 def test_a_full_disk_says_how_much_there_was_and_leaves_nothing_half_made(
     kit: Kit, alpha: Path, megabytes: int
@@ -85,6 +86,7 @@ def test_a_full_disk_says_how_much_is_needed(kit: Kit, alpha: Path) -> None:
     assert "at least 6 MiB are needed" in answer["error"]["message"]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("folder", ["", "store/v1/locks", "store/v1/environments", "store/v1/held", "bytecode", "uv"])
 def test_a_store_that_cannot_be_written_is_said(kit: Kit, alpha: Path, folder: str) -> None:
     place = kit.home / folder
@@ -116,6 +118,7 @@ def test_a_read_only_store_hands_out_what_it_has(kit: Kit, alpha: Path, make_mod
     assert run_python(built.environment.path, "import alpha; print('there')") == "there"
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("limit", [12, 20, 30])
 def test_too_many_open_files_are_said(kit: Kit, alpha: Path, limit: int) -> None:
     argv = ["sh", "-c", f'ulimit -n {limit}; exec "$@"', "sh", *envbuild("build", alpha)]

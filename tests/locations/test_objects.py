@@ -54,6 +54,7 @@ def test_a_model_that_was_written_anew_is_another_one(run: Run, s3: S3Server, bu
     assert f"warning[model-changed]: {uri} is another model than when it was last used here" in changed.stderr
 
 
+@pytest.mark.slow
 def test_nothing_of_the_credentials_is_said_or_kept(run: Run, s3: S3Server, bucket: str, home: Path) -> None:
     wrong = {**s3.environ, "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
     found = run("inspect", f"s3://{bucket}/models/heart", "-v", **s3.environ)

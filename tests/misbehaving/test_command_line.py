@@ -108,6 +108,7 @@ def test_an_answer_in_spite_of_it(place: Place, name: str) -> None:
     assert (done.returncode, json.loads(done.stdout)) == (0, ANSWERS[name])
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", FAILS)
 def test_an_error_that_says_what_happened(place: Place, name: str) -> None:
     done = predict(place, name, "--predict-timeout", "2" if name == "blocks_in_c" else "60")

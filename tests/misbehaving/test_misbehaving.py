@@ -38,6 +38,7 @@ def see(name: str, python: Path, tmp_path: Path, private: Path) -> seeing.Seen:
         return seeing.see(python, model, lambda chunk: None, **table.options(name))
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", seeing.names())
 def test_what_the_host_sees(name: str, tmp_path: Path, private: Path) -> None:
     seen = see(name, HERE, tmp_path, private)

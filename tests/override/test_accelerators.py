@@ -110,6 +110,7 @@ def test_a_build_that_is_named_for_nothing_is_said(kit: Kit, make_model: MakeMod
     assert notice.message == "--accelerator cpu changes nothing: the environment has no torch"
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("asked", "setting", "wanted"),
     [

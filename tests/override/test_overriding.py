@@ -153,6 +153,7 @@ def test_a_wheel_of_the_deployers_own_is_installed_from_where_it_lies(
     assert package.sha256 == own.sha256
 
 
+@pytest.mark.slow
 def test_a_directory_of_the_deployers_own_is_built_and_left_as_it_was(
     fruit: Kit, make_model: MakeModel, tmp_path: Path
 ) -> None:
@@ -181,6 +182,7 @@ def test_a_lock_in_a_model_cannot_name_a_path_outside_it_by_an_override(
         fruit.build(model)
 
 
+@pytest.mark.slow
 def test_only_binary_and_no_binary_choose_the_form(fruit: Kit, make_model: MakeModel) -> None:
     fruit.index.add(backend(), wheel("plum", "1.0"), own_sdist("plum", "1.0"), own_sdist("nut", "2.0"))
     model = make_model(pip=["plum"])

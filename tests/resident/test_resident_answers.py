@@ -52,6 +52,7 @@ ASKED: list[tuple[bytes, tuple[str, ...]]] = [
 ]
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(("asked", "options"), ASKED, ids=lambda value: str(value)[:40])
 def test_answers_and_errors_are_those_of_a_fresh_worker(
     house: House, model: Path, asked: bytes, options: tuple[str, ...]
@@ -81,6 +82,7 @@ ERAS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("era", ERAS)
 def test_models_of_all_eras_answer_as_ever(house: House, shared_home: Path, era: str) -> None:
     model = MODELS / era / "heart"
@@ -181,6 +183,7 @@ def test_different_options_have_different_workers(house: House, model: Path) -> 
     assert len(house.workers()) == 5
 
 
+@pytest.mark.slow
 def test_variables_and_directory_of_the_call_decide_too(house: House, model: Path) -> None:
     pid = house.predict(model, "who").answer[0]
     assert house.predict(model, "who", env={"UNRELATED": "1"}).answer[0] == pid

@@ -50,6 +50,7 @@ def test_what_a_list_says(house: House, model: Path) -> None:
     assert str(model) in text
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("by", ["id", "beginning of an id", "model", "MLmodel"])
 def test_one_is_stopped_by_its_id_or_its_model(house: House, model_of: MakeModel, by: str) -> None:
     models = [model_of(name) for name in ("first", "second")]
@@ -99,6 +100,7 @@ def test_it_holds_its_environment_until_it_ends(house: House, model: Path) -> No
     assert [one["lock_hash"] for one in gone["removed"]] == [one["lock_hash"]]
 
 
+@pytest.mark.slow
 def test_it_ends_when_its_environment_was_taken_away(house: House, model: Path) -> None:
     assert house.predict(model, "who").code == 0
     (one,) = house.workers()
@@ -108,6 +110,7 @@ def test_it_ends_when_its_environment_was_taken_away(house: House, model: Path) 
     (house.folder / "away").rename(environment)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("victim", ["worker", "sentinel", "keeper"])
 def test_one_that_dies_while_nobody_asks_is_nobodys_error(house: House, model: Path, victim: str) -> None:
     for number in range(3):
@@ -120,6 +123,7 @@ def test_one_that_dies_while_nobody_asks_is_nobodys_error(house: House, model: P
     house.nothing_is_left()
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("how", ["removed", "replaced"])
 def test_it_ends_when_its_socket_was_taken_away(house: House, model: Path, how: str) -> None:
     assert house.predict(model, "who").code == 0
@@ -225,6 +229,7 @@ def killed_once(house: House, model: Path, victim: str, chance: random.Random) -
     assert (done.code, done.answer[1]) == (0, "one"), done.stderr
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("victim", VICTIMS)
 def test_killed_at_any_moment_the_next_call_is_right_and_nothing_is_left(
     house: House, model: Path, victim: str

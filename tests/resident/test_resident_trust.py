@@ -59,6 +59,7 @@ def another_in_its_place(model: Path) -> None:
 CHANGES = [changed, changed_at_the_same_size_and_time, replaced, led_elsewhere, another_in_its_place]
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
 def test_a_model_that_has_changed_is_loaded_anew(house: House, model: Path, change: object) -> None:
     pid = house.predict(model, "who").answer[0]
@@ -182,6 +183,7 @@ ANSWERS = [
 ]
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("answer", ANSWERS, ids=range(len(ANSWERS)))
 def test_who_listens_in_a_keepers_place_is_found_out(house: House, model: Path, answer: bytes) -> None:
     with dead_keeper(house, model) as path:
@@ -301,6 +303,7 @@ def test_what_is_planted_in_its_place_is_not_used(house: House, model: Path, pla
     shutil.rmtree(place) if planted == "another user's" else place.unlink()
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("content", [b"", b"short", b"x" * 33, None])
 def test_a_secret_that_is_not_ours_is_not_used(house: House, model: Path, content: bytes | None) -> None:
     assert house.predict(model, "who").code == 0

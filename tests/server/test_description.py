@@ -80,6 +80,7 @@ def send_all(server: Server) -> list[tuple[str, str]]:
     return sent
 
 
+@pytest.mark.slow
 def test_every_example_for_heart_is_answered(heart: Server) -> None:
     sent = send_all(heart)
     assert {("/invocations", name) for name in ("dataframe_split", "instances", "inputs", "text/csv")} < set(sent)

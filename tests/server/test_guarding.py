@@ -141,6 +141,7 @@ def test_a_body_in_chunks_is_counted_as_it_comes(serve: Serve, length: int, stat
     assert answer.endswith(b"\r\n\r\n2.17.2")
 
 
+@pytest.mark.slow
 def test_who_sends_on_and_on_after_a_refusal_is_cut_off(serve: Serve) -> None:
     server = serve(ENVBUILD_MAX_BODY="1kB").wait_loaded()
     with line_to(server) as line:

@@ -64,6 +64,7 @@ def shown(browser: Browser) -> list[Any]:
     return [json.loads(cell) for (cell,) in browser.table("#table")]
 
 
+@pytest.mark.slow
 def test_the_page_is_small_and_runs_nothing_but_its_own_script(heart: Server) -> None:
     answer = heart.ask("GET", "/")
     assert answer.status == 200

@@ -59,6 +59,7 @@ def started(start: Start, store: dict[str, str], tmp_path: Path) -> Callable[...
     return started
 
 
+@pytest.mark.slow
 def test_the_real_model_is_served_as_the_readme_shows(start: Start, shared_home: Path) -> None:
     argv = [sys.executable, "-m", "envbuild", "serve", HEART, "--port", 0]
     server = start(argv, variables={"ENVBUILD_HOME": str(shared_home)})

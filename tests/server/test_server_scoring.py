@@ -83,6 +83,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("content_type", CONTENT_TYPES)
 def test_every_content_type_reaches_the_reader_of_its_kind(server: Server, content_type: str) -> None:
     payload = b"a\n1\n" if content_type == "text/csv" else b'{"a": 1}\n'

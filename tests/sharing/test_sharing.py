@@ -22,6 +22,7 @@ def pushed(place: Place, model: Path, index: LocalIndex, tmp_path: Path) -> str:
     )
 
 
+@pytest.mark.sampled(2)
 def test_what_one_has_pushed_another_pulls_without_an_index_and_predicts(
     place: Place, model: Path, index: LocalIndex, pushed: str, home: Path, tmp_path: Path
 ) -> None:
@@ -57,6 +58,7 @@ def test_oras_pulls_what_was_pushed(
     assert all(digest in found["manifest"].read_text() for digest in digests.values())
 
 
+@pytest.mark.slow
 def test_a_lock_beside_the_model_is_pulled_by_its_hash(
     place: Place, model: Path, index: LocalIndex, pushed: str, home: Path, tmp_path: Path
 ) -> None:
@@ -68,6 +70,7 @@ def test_a_lock_beside_the_model_is_pulled_by_its_hash(
     assert pulled["lock_hash"] == pushed
 
 
+@pytest.mark.sampled(2)
 def test_what_is_there_is_not_sent_again(
     place: Place, model: Path, index: LocalIndex, pushed: str, tmp_path: Path
 ) -> None:
@@ -90,6 +93,7 @@ def spoilt(content: bytes) -> bytes:
     return content[:-1] + bytes([content[-1] ^ 1])
 
 
+@pytest.mark.sampled(2)
 def test_a_poisoned_file_is_refused_and_a_whole_one_then_taken(
     place: Place, model: Path, index: LocalIndex, pushed: str, home: Path
 ) -> None:
@@ -111,6 +115,7 @@ def test_a_poisoned_file_is_refused_and_a_whole_one_then_taken(
     )
 
 
+@pytest.mark.sampled(2)
 def test_another_locks_manifest_in_its_place_is_refused(
     place: Place, model: Path, index: LocalIndex, pushed: str, home: Path, tmp_path: Path
 ) -> None:
@@ -136,6 +141,7 @@ def test_another_locks_manifest_in_its_place_is_refused(
     assert not list(home.glob("store/v1/locks/*"))
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("beginning", ["its own", "another"])
 def test_what_was_fetched_before_is_gone_on_with_and_believed_by_its_sha256_alone(
     place: Place, model: Path, index: LocalIndex, pushed: str, home: Path, beginning: str
@@ -158,6 +164,7 @@ def keys(folder: Path, name: str) -> tuple[Path, Path]:
     return private, public
 
 
+@pytest.mark.sampled(2)
 def test_where_a_signature_is_demanded_nothing_else_is_taken(
     place: Place, model: Path, index: LocalIndex, pushed: str, home: Path, tmp_path: Path
 ) -> None:
@@ -174,6 +181,7 @@ def test_where_a_signature_is_demanded_nothing_else_is_taken(
     assert answer_of(call(home, *demanded, public, place=place, index=index.url))["lock_hash"] == pushed
 
 
+@pytest.mark.sampled(2)
 def test_nothing_that_lets_one_in_is_shared(place: Place, model: Path, index: LocalIndex, tmp_path: Path) -> None:
     index.login = ("deployer", "canary-of-index")
     url = index.with_login("deployer", "canary-of-index")
@@ -183,6 +191,7 @@ def test_nothing_that_lets_one_in_is_shared(place: Place, model: Path, index: Lo
     assert not [name for name, content in place.contents().items() if b"canary" in content]
 
 
+@pytest.mark.slow
 def test_of_two_who_push_and_two_who_pull_at_once_all_are_right(
     place: Place, model: Path, index: LocalIndex, tmp_path: Path
 ) -> None:

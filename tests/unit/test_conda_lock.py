@@ -538,6 +538,7 @@ def test_aliases_are_followed() -> None:
     assert [one.depends for one in of(reading(text)).packages] == [("__glibc >=2.17",)] * 2
 
 
+@pytest.mark.slow
 def test_a_large_lock_is_read() -> None:
     one = foreign(conda("other", "1", 4, "osx-arm64")).partition("package:\n")[2]
     others = "".join(one.replace("other", f"other{number}") for number in range(9_000))

@@ -114,6 +114,7 @@ def test_10_000_mutated_models_are_read_or_refused_with_a_code(files: dict[str, 
     read_or_refuse(files)
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("value", VALUES, ids=lambda value: repr(value[:30]))
 def test_each_odd_value_in_each_place_is_read_or_refused(value: bytes) -> None:
     head = b"flavors:\n  python_function:\n    loader_module: mlflow.sklearn\n"

@@ -261,6 +261,7 @@ def answered(place: Path, specs: list[dict[str, Any]], home: Path, **asked: Any)
     return tried.answer
 
 
+@pytest.mark.slow
 def test_a_worker_with_pandas_takes_every_type(shared_home: Path, tmp_path: Path) -> None:
     asked = {"pip": ["pandas==1.3.5", "numpy==1.21.6"], "created": "2022-06-15 12:00:00"}
     specs = [column(kind, kind) for kind in PLAIN] + [column("any", "any"), *NESTED]
