@@ -7,10 +7,12 @@ kept as they are. Nothing here knows environments.
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -68,6 +70,9 @@ class Pyfunc:
     place: Place
     data_of_flavor: str | None = None
     """Where the flavor names no data (models of early 2018): that of the flavor whose loader it names."""
+    artifacts: tuple[str, ...] = ()
+    """Of a Python model: its pickle and its artifacts, relative to the model. Where they once came from (``uri``) means
+    nothing any more, and of ``model_code_path``, a path of whoever saved it, nothing but the file's name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +109,7 @@ def read_model(path: Path | str) -> Model:
     :raises ModelNotFound: there is no such directory, or no MLmodel in it.
     :raises ModelUnreadable: MLmodel is not a YAML file.
     :raises NoPyfuncFlavor: the model has no ``python_function`` flavor.
-    :raises ModelError: something in MLmodel has a shape that no MLflow has written.
+    :raises ModelError: something in MLmodel has a shape that no MLflow has written, or what it names lies elsewhere.
     """
     directory = _directory(Path(path))
     root = document.read(directory / MLMODEL)
@@ -115,12 +120,13 @@ def read_model(path: Path | str) -> Model:
             hint="is the path the model's own directory, and the file whole?",
         )
     flavors = _mapping(root, "flavors")
-    notices: list[Notice] = []
+    pyfunc, notices = _pyfunc(flavors), list[Notice]()
+    _check_links(directory, (pyfunc.data, pyfunc.code, pyfunc.data_of_flavor, *pyfunc.artifacts))
     return Model(
         path=directory,
         flavors={name: _flavor(node) for name, node in flavors.items()},
         flavor_places={name: node.place for name, node in flavors.items()},
-        pyfunc=_pyfunc(flavors),
+        pyfunc=pyfunc,
         signature=read_signature(_optional_mapping(root, "signature")),
         created=_created(root, notices),
         mlflow_version=_said(root, "mlflow_version"),
@@ -173,7 +179,32 @@ def _pyfunc(flavors: Node) -> Pyfunc:
         python_env=python_env,
         place=node.place,
         data_of_flavor=_data_of_flavor(flavors, loader),
+        artifacts=tuple(_artifacts(node)),
     )
+
+
+def _artifacts(node: Node) -> Iterator[str]:
+    known = node.get("artifacts")
+    listed = known.items() if known is not None and known.kind == "mapping" else ()
+    for below, key in ((node, "python_model"), *((one, "path") for _, one in listed if one.kind == "mapping")):
+        if (said := _inside(below, key)) is not None:
+            yield said
+
+
+def _check_links(directory: Path, pieces: Iterable[str | None]) -> None:
+    """What MLmodel names, with all below it, lies in the model's directory, through whatever links.
+
+    :raises ModelError: a link leads elsewhere.
+    """
+    top = Path(os.path.realpath(directory))
+    for piece in dict.fromkeys(filter(None, pieces)):
+        path = directory / piece
+        below = (Path(folder, name) for folder, *names in os.walk(path) for name in chain(*names))
+        for one in (path, *(found for found in below if found.is_symlink())):
+            if not Path(os.path.realpath(one)).is_relative_to(top):
+                raise ModelError(
+                    f"{one} is a link that leads out of the model", hint="put the file itself into the model"
+                )
 
 
 def _data_of_flavor(flavors: Node, loader: str) -> str | None:

@@ -385,3 +385,48 @@ def test_a_pyfunc_flavor_without_data_is_loaded_from_its_own_flavors(tmp_path: P
     )
     pyfunc = read_model(tmp_path).pyfunc
     assert (pyfunc.data, pyfunc.data_of_flavor) == (None, "model.pkl")
+
+
+OF_PYTHON = PLAIN + "    python_model: python_model.pkl\n    model_code_path: /home/of/somebody/model.py\n"
+ARTIFACT = "    artifacts:\n      words: {path: %s, uri: 's3://bucket/words'}\n"
+
+
+def test_where_pieces_once_were_means_nothing(tmp_path: Path) -> None:
+    read = model_of(tmp_path, OF_PYTHON + ARTIFACT % "artifacts/words")
+    assert read.pyfunc.artifacts == ("python_model.pkl", "artifacts/words")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        PLAIN + ARTIFACT % "../words",
+        PLAIN + ARTIFACT % "/etc/passwd",
+        PLAIN + "    python_model: ../python_model.pkl\n",
+    ],
+)
+def test_a_piece_of_a_python_model_that_lies_elsewhere_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ModelError, match="outside the model's directory"):
+        model_of(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    "link", ["code", "code/words.py", "code/below/deep", "model.pkl", "artifacts", "artifacts/words"]
+)
+def test_a_piece_that_is_a_link_to_elsewhere_is_refused(tmp_path: Path, link: str) -> None:
+    elsewhere, model = tmp_path / "elsewhere", tmp_path / "model"
+    elsewhere.mkdir()
+    (model / link).parent.mkdir(parents=True)
+    (model / link).symlink_to(elsewhere)
+    text = PLAIN + "    code: code\n    data: model.pkl\n" + ARTIFACT % "artifacts/words"
+    with pytest.raises(ModelError, match="a link that leads out of the model") as caught:
+        model_of(model, text)
+    assert caught.value.hint == "put the file itself into the model"
+
+
+def test_links_within_a_model_and_beside_its_pieces_are_its_own_affair(tmp_path: Path) -> None:
+    model, name = tmp_path / "model", tmp_path / "name"
+    (model / "code").mkdir(parents=True)
+    (model / "code" / "words.py").symlink_to("../words.py")
+    (model / "venv").symlink_to("/usr")
+    name.symlink_to(model)
+    assert model_of(name, PLAIN + "    code: code\n").pyfunc.code == "code"
