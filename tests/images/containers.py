@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import time
 import urllib.error
 import urllib.request
@@ -11,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from machine import free_port
 from stand_ins import run_docker
 
 # With `--network host` every container shares the machine's ports.
@@ -48,12 +48,6 @@ def _wait(url: str, name: str) -> None:
             pass
         time.sleep(0.05)
     raise AssertionError(run_docker("logs", name, check=False).stderr.decode())
-
-
-def free_port() -> int:
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return int(server.getsockname()[1])
 
 
 def get(url: str) -> tuple[int, str]:

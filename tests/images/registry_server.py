@@ -18,6 +18,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+from machine import free_port
+
 USER, PASSWORD = "robot", "canary-9d41f6c2e7"
 # htpasswd -nbBC 4 robot canary-9d41f6c2e7
 HTPASSWD = "robot:$2y$04$6VyUs1SIu0xM33V7iWhSD.JTq.Wb8zDFF8gE3J/1T.XklkWdt4fmi\n"
@@ -48,11 +50,6 @@ def docker_registry(directory: Path, *, login: bool = False) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from containers import HARDENED, free_port, get, post, predicted, served, shell
+from containers import HARDENED, get, post, predicted, served, shell
 from kit import REPO, cli, cli_environ
 from local_index import LocalIndex
+from machine import free_port
 from stand_ins import docker_program, run_docker
 from tiny import LOADER, backend, own_sdist, wheel
 

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import pytest
-from registry_server import PASSWORD, USER, Toy, basic, digest_of, docker_registry, free_port, toy_registry
+from machine import free_port
+from registry_server import PASSWORD, USER, Toy, basic, digest_of, docker_registry, toy_registry
 
 from envbuild.errors import EnvbuildError, ImageError, RegistryRefused, RegistryUnreachable, UsageError
 from envbuild.images import blobs, conversation, registry

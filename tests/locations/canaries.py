@@ -10,25 +10,23 @@ import base64
 import gzip
 import io
 import json
-import os
 import signal
 import subprocess
 import sys
 import tarfile
 import tempfile
-import threading
 import time
 import urllib.request
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 from kit import cli, cli_environ
 from local_index import LocalIndex
-from servers import FileServer, S3Server, free_port
+from machine import free_port, watched
+from servers import FileServer, S3Server
 from tiny import wheel, write_model
 
 # One for each place; the characters are those that are written in several ways.
@@ -197,7 +195,7 @@ class Aviary:
         log = self.deployer / "log"
         log.unlink(missing_ok=True)
         split = words.index("--") if "--" in words else len(words)
-        with watched() as seen:
+        with watched(shows) as seen:
             done = cli(
                 *words[:split], "--json", "-v", "--log-file", log, *words[split:], environ=self.environ, cwd=self.work
             )
@@ -213,7 +211,7 @@ class Aviary:
         """``envbuild serve``, asked once."""
         words, port = ("serve", self.model), free_port()
         argv = [sys.executable, "-m", "envbuild", *map(str, words), "--port", str(port), "-v"]
-        with watched() as seen, tempfile.TemporaryFile() as out:
+        with watched(shows) as seen, tempfile.TemporaryFile() as out:
             server = subprocess.Popen(argv, env=self.environ, stdout=out, stderr=out)
             try:
                 answer = _asked(f"http://127.0.0.1:{port}/invocations", server)
@@ -276,31 +274,9 @@ def in_file(path: Path) -> tuple[str, ...]:
     return found
 
 
-@contextmanager
-def watched() -> Iterator[list[str]]:
-    """The arguments of all other processes meanwhile, as far as a canary is in them."""
-    seen, over = list[str](), threading.Event()
-
-    def watch() -> None:
-        while True:
-            for entry in os.scandir("/proc"):
-                if entry.name.isdigit():
-                    try:
-                        content = Path(entry.path, "cmdline").read_bytes()
-                    except OSError:
-                        continue
-                    if in_bytes(content):
-                        seen.append(content.decode("utf-8", "replace"))
-            if over.wait(0.02):
-                return
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        yield seen
-    finally:
-        over.set()
-        thread.join()
+def shows(text: str) -> bool:
+    """Whether a canary is in it."""
+    return bool(in_bytes(text.encode()))
 
 
 def report(found: list[Ran]) -> str:

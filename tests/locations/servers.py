@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import threading
@@ -19,6 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from kit import REPO
+from machine import free_port
 
 from envbuild import uv
 
@@ -54,12 +54,6 @@ def python_with_mlflow(shared_home: Path) -> Path:
             subprocess.run([uv.binary(), *words, *cache], check=True, capture_output=True)
         (place / "whole").touch()
     return place / "bin" / "python"
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 def wait_until_answered(url: str, server: subprocess.Popen[bytes], log: Path) -> None:

@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import textwrap
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from kit import REPO, cli_environ
+from machine import arguments, free_port
 from waiting import eventually
 
 from envbuild import uv
@@ -133,26 +133,12 @@ class Cluster:
 
 def processes(*words: str) -> list[int]:
     """The processes that have all of these words in their arguments."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            text = entry.read_bytes().decode("utf-8", "replace")
-        except OSError:
-            continue
-        if all(word in text for word in words):
-            found.append(int(entry.parent.name))
-    return found
+    return [pid for pid, text in arguments() if all(word in text for word in words)]
 
 
 def model_workers(home: Path) -> list[int]:
     """The workers of models whose environments lie in a store."""
     return processes(str(home / "store"), str(REPO / "envbuild" / "worker"))
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 @contextmanager
