@@ -6,7 +6,6 @@ import base64
 import hashlib
 import socket
 import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator
@@ -14,27 +13,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tiny import File
+from virtualenvs import python_with
 from waiting import eventually
-
-from envbuild import uv
 
 PACKAGES = ("pypiserver==2.4.2", "passlib==1.7.4", "keyring==25.7.0", "keyrings.alt==5.0.2")
 
 
 def programs(shared_home: Path) -> Path:
-    """The folder of the programs ``pypi-server`` and ``keyring``; installed once and kept."""
-    key = hashlib.sha256(" ".join((*PACKAGES, sys.version)).encode()).hexdigest()[:12]
-    place = shared_home / f"index-programs-{key}"
-    if not (place / "whole").exists():
-        python = ("--python", str(place / "bin" / "python"))
-        for words in (
-            ("venv", "--clear", "--python", sys.executable, str(place)),
-            ("pip", "install", *python, "--link-mode", "copy", *PACKAGES),
-        ):
-            cache = ("--no-config", "--cache-dir", str(shared_home / "uv"))
-            subprocess.run([uv.binary(), *words, *cache], check=True, capture_output=True)
-        (place / "whole").touch()
-    return place / "bin"
+    """The folder of the programs ``pypi-server`` and ``keyring``."""
+    return python_with(shared_home, "index-programs", *PACKAGES, link_mode="copy").parent
 
 
 @contextmanager

@@ -19,8 +19,7 @@ from pathlib import Path
 
 from kit import REPO
 from machine import free_port
-
-from envbuild import uv
+from virtualenvs import python_with
 
 MLFLOW = "3.17.2"
 """What asks the servers, whatever their release is."""
@@ -36,24 +35,8 @@ _SECONDS = 120.0
 
 
 def python_with_mlflow(shared_home: Path) -> Path:
-    """A Python that has envbuild[mlflow]; made once and kept.
-
-    The tests' own has none: they take it for a model's Python, too, which would then find MLflow in it.
-    """
-    wanted = (f"{REPO}[mlflow]", f"mlflow-skinny=={MLFLOW}")
-    known = (REPO / "pyproject.toml").read_text()
-    key = hashlib.sha256(" ".join((known, *wanted, sys.version)).encode()).hexdigest()[:12]
-    place = shared_home / f"with-mlflow-{key}"
-    if not (place / "whole").exists():
-        python = ("--python", str(place / "bin" / "python"))
-        for words in (
-            ("venv", "--clear", "--python", sys.executable, str(place)),
-            ("pip", "install", *python, "--link-mode", "copy", *wanted),
-        ):
-            cache = ("--no-config", "--cache-dir", str(shared_home / "uv"))
-            subprocess.run([uv.binary(), *words, *cache], check=True, capture_output=True)
-        (place / "whole").touch()
-    return place / "bin" / "python"
+    """A Python that has envbuild[mlflow]."""
+    return python_with(shared_home, "mlflow", f"{REPO}[mlflow]", f"mlflow-skinny=={MLFLOW}", link_mode="copy")
 
 
 def wait_until_answered(url: str, server: subprocess.Popen[bytes], log: Path) -> None:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import json
 import os
 import signal
 import subprocess
-import sys
 import textwrap
 import time
 import urllib.request
@@ -20,9 +17,9 @@ from typing import Any
 
 from kit import REPO, cli_environ
 from machine import arguments, free_port
+from virtualenvs import python_with
 from waiting import eventually
 
-from envbuild import uv
 from envbuild.conversation import Conversation
 
 # As newest of its line, and pandas and pyarrow of its time.
@@ -36,24 +33,8 @@ NOWHERE = "http://127.0.0.1:9/simple"
 
 
 def python_with_spark(shared_home: Path, release: str) -> Path:
-    """A Python with a release of Spark and envbuild; made once and kept."""
-    wanted = (*RELEASES[release], str(REPO))
-    known = (REPO / "pyproject.toml").read_text()
-    key = hashlib.sha256(" ".join((known, *wanted, sys.version)).encode()).hexdigest()[:12]
-    place = shared_home / f"with-spark-{release}-{key}"
-    # Several of pytest's processes may want it at once.
-    with open(shared_home / f"{place.name}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (place / "whole").exists():
-            python = ("--python", str(place / "bin" / "python"))
-            for words in (
-                ("venv", "--clear", "--python", sys.executable, str(place)),
-                ("pip", "install", *python, *wanted),
-            ):
-                cache = ("--no-config", "--cache-dir", str(shared_home / "uv"))
-                subprocess.run([uv.binary(), *words, *cache], check=True, capture_output=True)
-            (place / "whole").touch()
-    return place / "bin" / "python"
+    """A Python with a release of Spark and envbuild."""
+    return python_with(shared_home, f"spark-{release}", *RELEASES[release], str(REPO))
 
 
 class Failed(Exception):
