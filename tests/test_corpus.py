@@ -55,10 +55,13 @@ def asked(command: str, model: str, home: Path, *options: str) -> dict[str, Any]
     return answer
 
 
-# Half of them with the others; all take minutes to build.
+# Some of them with the others; all take minutes to build.
 @pytest.mark.parametrize(
     "model",
-    [pytest.param(one, marks=pytest.mark.soak if one in ("054", "073") else pytest.mark.slow) for one in BUILT],
+    [
+        pytest.param(one, marks=pytest.mark.soak if one in ("054", "073", "079", "112") else pytest.mark.slow)
+        for one in BUILT
+    ],
 )
 def test_a_small_model_from_the_wild_is_locked_and_built_and_imports_its_loader(model: str, shared_home: Path) -> None:
     locked = asked("lock", model, shared_home)

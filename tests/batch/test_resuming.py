@@ -92,9 +92,8 @@ def test_a_batch_that_is_killed_four_times_writes_what_an_uninterrupted_one_does
     assert [digest_of(acting.here / name) for name in names] == found
 
 
-@pytest.mark.parametrize(
-    "workers", [pytest.param("1", marks=pytest.mark.soak), pytest.param("2", marks=pytest.mark.slow)]
-)
+@pytest.mark.soak
+@pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_batch_that_is_killed_twenty_times_writes_what_an_uninterrupted_one_does(
     acting: Acting, twice: Twice, workers: str
 ) -> None:

@@ -129,9 +129,7 @@ def one(port: int, number: int) -> tuple[str, list[str]]:
     return request.kind, statuses(answer)
 
 
-@pytest.mark.parametrize(
-    "count", [1000, pytest.param(5_000, marks=pytest.mark.slow), pytest.param(10_000, marks=pytest.mark.soak)]
-)
+@pytest.mark.parametrize("count", [1000, pytest.param(10_000, marks=pytest.mark.soak)])
 def test_mutated_requests(server: Fuzzed, count: int) -> None:
     server.wait_loaded()
     kinds, seen, states = Counter[str](), Counter[str](), []

@@ -146,7 +146,9 @@ def fuzz(server: Server, place: Path, *checks: str, examples: int = 12) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["heart", "iris", "tensor"])
+@pytest.mark.parametrize(
+    "kind", ["heart", *(pytest.param(kind, marks=pytest.mark.soak) for kind in ("iris", "tensor"))]
+)
 def test_schemathesis_finds_nothing_wrong_with_a_real_model(kind: str, shared_home: Path, tmp_path: Path) -> None:
     with serving(HEART.with_name(kind), shared_home, tmp_path) as server:
         fuzz(server, tmp_path)

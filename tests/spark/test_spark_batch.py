@@ -15,7 +15,7 @@ from kit import REPO, cli, cli_environ
 from sparks import environ_of
 
 # Spark is installed for them.
-slow = pytest.mark.slow
+slow, soak = pytest.mark.slow, pytest.mark.soak
 HEART = REPO / "tests" / "models" / "py311_mlflow3_17" / "heart"
 Batch = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -52,7 +52,7 @@ def lines(folder: Path) -> list[str]:
 
 
 @slow
-@pytest.mark.parametrize("release", ["3.5", "4.1"])
+@pytest.mark.parametrize("release", [pytest.param("3.5", marks=soak), "4.1"])
 def test_a_csv_becomes_what_the_local_engine_makes_of_it(
     batch: Batch, shared_home: Path, tmp_path: Path, release: str
 ) -> None:
@@ -111,12 +111,12 @@ def test_rows_that_fail_stop_it_or_are_counted(batch: Batch, acting: Mapping[str
     [
         (("nowhere.csv", "out.csv"), 6, "error[input-invalid]"),
         (("rows.csv", "out.csv", "--conf", "nonsense"), 2, "--conf nonsense is not NAME=VALUE"),
-        (("rows.csv", "out.xls"), 6, "does not say what it holds"),
+        pytest.param(("rows.csv", "out.xls"), 6, "does not say what it holds", marks=soak),
         (("rows.csv", "-"), 2, "no streams"),
         (("rows.csv", "out.csv", "--resume"), 2, "--restart"),
         (("bad.csv", "out.csv"), 6, "malformed"),
-        (("rows.csv", "out.csv", "--result-type", "nonsense"), 2, "none of Spark's"),
-        (("rows.csv", "out.csv", "--keep", "y"), 2, "no column 'y'"),
+        pytest.param(("rows.csv", "out.csv", "--result-type", "nonsense"), 2, "none of Spark's", marks=soak),
+        pytest.param(("rows.csv", "out.csv", "--keep", "y"), 2, "no column 'y'", marks=soak),
     ],
 )
 def test_what_cannot_be_done_is_said(

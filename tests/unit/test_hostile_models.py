@@ -100,7 +100,7 @@ def test_300_mutated_models_are_read_or_refused_with_a_code(files: dict[str, byt
     read_or_refuse(files)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @settings(max_examples=1_000, **EXAMPLES)  # type: ignore[arg-type]
 @given(mutated())
 def test_1_000_mutated_models_are_read_or_refused_with_a_code(files: dict[str, bytes]) -> None:
