@@ -552,7 +552,7 @@ def test_an_interrupt_ends_a_push_that_hangs_and_leaves_no_file(toy: Toy, tmp_pa
     toy.hanging = threading.Event()
     temporary = tmp_path / "temporary"
     temporary.mkdir()
-    paths = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
+    paths = [str(Path(__file__).parents[at]) for at in range(3)]
     environ = {**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": os.pathsep.join(paths)}
     command = [sys.executable, "-c", INTERRUPTED, f"{toy.address}/team/model:1", str(tmp_path / "memory.json")]
     process = subprocess.Popen(command, env=environ, stderr=subprocess.PIPE)
