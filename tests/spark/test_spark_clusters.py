@@ -17,8 +17,8 @@ from kit import REPO, cli, cli_environ
 from sparks import Cluster, Driver, Failed, model_workers
 from waiting import eventually
 
-# A cluster is started for them, and each has an application of its own.
-soak = pytest.mark.soak
+# A cluster is started for them, and each has an application of its own: half a minute each, seven in all.
+slow, soak = pytest.mark.slow, pytest.mark.soak
 On = Callable[..., Driver]
 DOUBLED = """
     df = spark.range(0, rows, 1, parts).withColumnRenamed("id", "x")
@@ -43,7 +43,7 @@ def lock_hash(model: Path, home: Path) -> str:
     return str(json.loads(done.stdout)["lock_hash"])
 
 
-@soak
+@slow
 def test_a_bundle_is_all_that_nodes_need_and_each_builds_once(
     spark_cluster: Cluster, on_cluster: On, acting: Mapping[str, Path], shared_home: Path
 ) -> None:
@@ -133,7 +133,7 @@ def test_workers_are_reused_from_task_to_task_and_end_with_the_executors(
     eventually(lambda: not [pid for home in homes for pid in model_workers(home)], "no worker is left")
 
 
-@soak
+@slow
 def test_a_task_that_is_cancelled_takes_its_worker_with_it(
     spark_cluster: Cluster, on_cluster: On, acting: Mapping[str, Path]
 ) -> None:
