@@ -202,9 +202,12 @@ def _check_links(directory: Path, pieces: Iterable[str | None]) -> None:
         below = (Path(folder, name) for folder, *names in os.walk(path) for name in chain(*names))
         for one in (path, *(found for found in below if found.is_symlink())):
             if not Path(os.path.realpath(one)).is_relative_to(top):
-                raise ModelError(
-                    f"{one} is a link that leads out of the model", hint="put the file itself into the model"
-                )
+                raise leads_out(one)
+
+
+def leads_out(link: Path) -> ModelError:
+    """The error of a link in a model to what is not in it."""
+    return ModelError(f"{link} is a link that leads out of the model", hint="put the file itself into the model")
 
 
 def _data_of_flavor(flavors: Node, loader: str) -> str | None:

@@ -19,6 +19,7 @@ import pytest
 from click.testing import CliRunner
 from kit import AS_NOBODY, REPO, cli, cli_environ
 from local_index import LocalIndex
+from machine import free_port
 from tiny import wheel
 
 from envbuild import doctor
@@ -288,9 +289,7 @@ def test_an_index_without_upload_times_is_said(home: Path, index: LocalIndex) ->
 
 
 def test_an_index_that_is_not_there_is_said(home: Path) -> None:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
+    port = free_port()
     found = by_name(network.index(settings(home, index_url=f"http://user:{CANARY}@127.0.0.1:{port}/simple")))
     assert set(found) == {"index"}
     assert found["index"].stops

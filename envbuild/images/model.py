@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from envbuild.errors import ImageError, ModelError
+from envbuild.errors import ImageError
 from envbuild.images.config import History, ImageConfig
 from envbuild.images.environment import EnvironmentImage
 from envbuild.images.layer import Layer, Member, tree, write_layer
 from envbuild.images.workshop import Part, Workshop
-from envbuild.model import Model
+from envbuild.model import Model, leads_out
 
 # Where MLflow's own images have it, and where SageMaker looks.
 PLACE = "/opt/ml/model"
@@ -51,9 +51,7 @@ def members(root: Path) -> Iterator[Member]:
         if member.kind == "link":
             path = root / member.name.removeprefix(f"{PLACE.lstrip('/')}/")
             if not path.resolve().is_relative_to(top) or Path(member.link).is_absolute():
-                raise ModelError(
-                    f"{path} is a link that leads out of the model", hint="put the file itself into the model"
-                )
+                raise leads_out(path)
         yield member
 
 

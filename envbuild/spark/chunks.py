@@ -25,22 +25,20 @@ def chunks_of(batches: Iterator[Any], rows: int | None) -> Iterator[Any]:
 
     A batch without rows is none, and batches of different columns stay apart.
     """
-    waiting: list[Any] = []
+    waiting, count, size = list[Any](), 0, 0
     for batch in batches:
         if not batch.num_rows:
             continue
         if waiting and batch.schema != waiting[0].schema:
             yield _together(waiting)
-            waiting = []
+            waiting, count, size = [], 0, 0
         waiting.append(batch)
-        count = sum(one.num_rows for one in waiting)
-        if rows is None and (count >= MOST_ROWS or sum(one.nbytes for one in waiting) >= BLOCK):
-            yield _together(waiting)
-            waiting = []
-        elif rows is not None and count >= rows:
-            whole, end = _together(waiting), count - count % rows
-            yield from (whole.slice(start, rows) for start in range(0, end, rows))
-            waiting = [whole.slice(end)] if end < count else []
+        count, size = count + batch.num_rows, size + batch.nbytes
+        if count >= rows if rows is not None else count >= MOST_ROWS or size >= BLOCK:
+            whole, step = _together(waiting), rows or count
+            over = count % step
+            yield from (whole.slice(start, step) for start in range(0, count - over, step))
+            waiting, count, size = [whole.slice(count - over)] if over else [], over, 0
     if waiting:
         yield _together(waiting)
 

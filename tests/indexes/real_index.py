@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import socket
 import subprocess
 import urllib.error
 import urllib.request
@@ -12,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from machine import free_port
 from tiny import File
 from virtualenvs import python_with
 from waiting import eventually
@@ -32,9 +32,7 @@ def served_by_pypiserver(bin_: Path, folder: Path, files: Iterable[File], user: 
         (folder / "packages" / file.name).write_bytes(file.content)
     digest = base64.b64encode(hashlib.sha1(password.encode()).digest()).decode()
     (folder / "htpasswd").write_text(f"{user}:{{SHA}}{digest}\n")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     words = ["run", "-i", "127.0.0.1", "-p", str(port), "-a", "update,download,list", "-P", "htpasswd"]
     argv = [str(bin_ / "pypi-server"), *words, "--disable-fallback", "packages"]
     with subprocess.Popen(argv, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:

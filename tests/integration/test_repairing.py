@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import pytest
 from kit import Kit, codes, run_python, versions
 from local_index import LocalIndex
+from machine import free_port
 from tiny import AFTER, File, backend, metadata, own_sdist, pyproject, sdist, setup_py, wheel
 
 from envbuild import pipeline
@@ -326,9 +326,7 @@ def test_an_sdist_that_does_not_say_what_it_is_built_with_is_locked_and_built(
 
 @pytest.mark.slow
 def test_a_models_index_that_is_there_no_more_is_left_out_and_the_rest_built(kit: Kit, make_model: MakeModel) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        dead = f"http://127.0.0.1:{probe.getsockname()[1]}/simple"
+    dead = f"http://127.0.0.1:{free_port()}/simple"
     kit.index.add(wheel("alpha", "1.0"))
     model = make_model(pip=[f"--extra-index-url {dead}", "alpha"])
     # Nobody asks it for what the first index has.

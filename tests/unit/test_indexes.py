@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import socket
 import threading
 from collections.abc import Iterator
 from datetime import datetime, timezone
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from machine import free_port
 from packaging.version import Version
 
 from envbuild.errors import IndexUnreachable, Place
@@ -281,9 +281,7 @@ def test_an_answer_that_is_no_index_page_is_said(index: Index, content: bytes) -
 
 
 def test_an_index_that_nobody_answers_for_is_said(index: Index) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     error = refusal(index, f"http://user:canary@127.0.0.1:{port}/simple")
     assert f"127.0.0.1:{port}" in error.message
 

@@ -387,7 +387,7 @@ def test_a_pyfunc_flavor_without_data_is_loaded_from_its_own_flavors(tmp_path: P
     assert (pyfunc.data, pyfunc.data_of_flavor) == (None, "model.pkl")
 
 
-OF_PYTHON = PLAIN + "    python_model: python_model.pkl\n    model_code_path: /home/of/somebody/model.py\n"
+OF_PYTHON = PLAIN + "    python_model: python_model.pkl\n    model_code_path: /elsewhere/model.py\n"
 ARTIFACT = "    artifacts:\n      words: {path: %s, uri: 's3://bucket/words'}\n"
 
 
